@@ -1,0 +1,442 @@
+//! The valid configuration: plain data, with every default filled in and every name resolved.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything Shardway runs by. A duration of zero means "off", a limit of zero means "none".
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Listening, logging, client authentication and limits.
+    pub server: Server,
+    /// Server connections, with PgBouncer's names and semantics.
+    pub pool: Pool,
+    /// How statements spread over shards and replicas.
+    pub routing: Routing,
+    /// The read-through cache.
+    pub cache: Cache,
+    /// Clients that may log in.
+    pub users: Vec<User>,
+    /// What clients connect to.
+    pub databases: Vec<Database>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `host:port`, still to be resolved.
+    Tcp {
+        /// Name or address; `*` means every address.
+        host: String,
+        /// Port; 0 lets the kernel choose.
+        port: u16,
+    },
+    /// `unix:DIR`: a directory that gets PgBouncer's and Postgres's socket file `.s.PGSQL.<port>`.
+    Unix(PathBuf),
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// No proof.
+    Trust,
+    /// Clear-text password.
+    Password,
+    /// MD5 challenge (RFC-less, Postgres's own).
+    Md5,
+    /// SCRAM-SHA-256.
+    Scram,
+    /// TLS client certificate.
+    Cert,
+    /// By the rules of an hba file.
+    Hba,
+}
+
+/// TLS towards clients or servers, in libpq's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Disable,
+    /// If the other side insists.
+    Allow,
+    /// If the other side can.
+    Prefer,
+    /// Always, whoever the peer is.
+    Require,
+    /// Always, with a certificate that a trusted CA signed.
+    VerifyCa,
+    /// As [`TlsMode::VerifyCa`], and for the right host name.
+    VerifyFull,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Where clients connect.
+    pub listen: Vec<Listen>,
+    /// `host:port` of /metrics and /health; `None` turns it off.
+    pub http: Option<String>,
+    /// Users that may change things on the admin database.
+    pub admin_users: Vec<String>,
+    /// Users that may only SHOW there.
+    pub stats_users: Vec<String>,
+    /// How clients prove who they are.
+    pub auth: AuthMethod,
+    /// hba file, for [`AuthMethod::Hba`].
+    pub hba_file: Option<PathBuf>,
+    /// Query that returns (name, secret) for `$1`.
+    pub auth_query: Option<String>,
+    /// Server user that runs `auth_query`.
+    pub auth_user: Option<String>,
+    /// TLS towards clients.
+    pub tls: TlsMode,
+    /// Certificate chain, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// CA that client certificates are checked against, PEM.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Worker threads; 0: one per core.
+    pub worker_threads: usize,
+    /// Clients at once.
+    pub max_client_conn: usize,
+    /// From accept to a finished login.
+    pub client_login_timeout: Duration,
+    /// How long SIGTERM lets running transactions finish.
+    pub shutdown_timeout: Duration,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Where one JSON line goes per statement that changes data.
+    pub audit_log: Option<AuditLog>,
+}
+
+/// Where the audit log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditLog {
+    /// Standard error.
+    Stderr,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// When a client gives its server back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// When it disconnects.
+    Session,
+    /// After each transaction.
+    Transaction,
+    /// After each statement.
+    Statement,
+}
+
+/// `[pool]`: PgBouncer's settings under PgBouncer's names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// When a client gives its server back.
+    pub mode: PoolMode,
+    /// Servers per (user, server database).
+    pub default_pool_size: usize,
+    /// Servers kept even when idle.
+    pub min_pool_size: usize,
+    /// Extra servers for clients that waited long.
+    pub reserve_pool_size: usize,
+    /// How long is long.
+    pub reserve_pool_timeout: Duration,
+    /// Servers per server database over all users; 0: no limit.
+    pub max_db_connections: usize,
+    /// Servers per user over all databases; 0: no limit.
+    pub max_user_connections: usize,
+    /// A server older than this is closed when idle.
+    pub server_lifetime: Duration,
+    /// A server idle for longer is closed.
+    pub server_idle_timeout: Duration,
+    /// Connect and login of one server.
+    pub server_connect_timeout: Duration,
+    /// Pause after a failed login.
+    pub server_login_retry: Duration,
+    /// Run when a client of session mode leaves.
+    pub server_reset_query: String,
+    /// A server idle for longer is checked before use.
+    pub server_check_delay: Duration,
+    /// A query that runs longer ends with its server.
+    pub query_timeout: Duration,
+    /// A client that waits longer for a server is told so and closed.
+    pub query_wait_timeout: Duration,
+    /// A cancel request that waits longer is dropped.
+    pub cancel_wait_timeout: Duration,
+    /// An idle client is closed after this.
+    pub client_idle_timeout: Duration,
+    /// A client idle in a transaction is closed after this.
+    pub idle_transaction_timeout: Duration,
+    /// A transaction that lasts longer ends with its client.
+    pub transaction_timeout: Duration,
+    /// Prepared statements kept per server; 0: none across a pool.
+    pub max_prepared_statements: usize,
+    /// TLS towards servers.
+    pub server_tls: TlsMode,
+    /// CA that server certificates are checked against, PEM.
+    pub server_tls_ca: Option<PathBuf>,
+}
+
+/// How reads that follow a write are kept from seeing the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadYourWrites {
+    /// A replica serves a session only once it replayed the session's last commit.
+    Lsn,
+    /// Not at all.
+    Off,
+}
+
+/// What a table is that has no key column and no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnlistedTables {
+    /// A full copy on every shard.
+    Reference,
+    /// An error for who uses it.
+    Error,
+}
+
+/// `[routing]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routing {
+    /// Whether a transaction that wrote on several shards may commit, by 2PC.
+    pub two_phase_commit: bool,
+    /// Shards that work at once for one statement; 0: every one.
+    pub scatter_parallelism: usize,
+    /// Bytes one cross-shard statement may hold.
+    pub gather_max_bytes: u64,
+    /// Whether reads outside a write transaction may go to a replica.
+    pub replica_reads: bool,
+    /// A replica further behind serves nobody.
+    pub replica_max_lag: Duration,
+    /// How reads that follow a write are kept from seeing the past.
+    pub read_your_writes: ReadYourWrites,
+    /// Pause between two looks at a server.
+    pub health_check_interval: Duration,
+    /// What a table is that has no key column and no entry.
+    pub unlisted_tables: UnlistedTables,
+}
+
+/// Whether changes that by-passed the proxy reach the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeStream {
+    /// They do not; TTL bounds them.
+    Off,
+    /// Through logical decoding.
+    Logical,
+}
+
+/// `[cache]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// Off unless asked for.
+    pub enabled: bool,
+    /// Bytes held in process.
+    pub l1_max_bytes: u64,
+    /// Entries held in process.
+    pub l1_max_entries: u64,
+    /// How long an entry lives.
+    pub ttl: Duration,
+    /// How long an entry lives unread.
+    pub time_to_idle: Duration,
+    /// The second level; `None`: in process alone.
+    pub redis_url: Option<String>,
+    /// An answer larger than this is not kept.
+    pub max_entry_bytes: u64,
+    /// Whether changes that by-passed the proxy are seen.
+    pub change_stream: ChangeStream,
+    /// Which tables' lookups are cached.
+    pub rules: Vec<CacheRule>,
+}
+
+/// `[[cache.rules]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRule {
+    /// The table.
+    pub table: TableName,
+    /// Its own time to live, where it differs.
+    pub ttl: Option<Duration>,
+}
+
+/// A secret that never shows in a log: `Debug` and `Display` print `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps what must not be shown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `[[users]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Name, as the client sends it.
+    pub name: String,
+    /// Plain text, `md5…`, or `SCRAM-SHA-256$…`; `None` when nothing was given.
+    pub password: Option<Secret>,
+    /// Overrides `[pool] mode`.
+    pub pool_mode: Option<PoolMode>,
+    /// Overrides `default_pool_size`; 0: it does not.
+    pub pool_size: usize,
+    /// Overrides `max_user_connections`; 0: it does not.
+    pub max_connections: usize,
+}
+
+/// `[[databases]]`: one database as clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// What clients connect to.
+    pub name: String,
+    /// One server login for every client; `None`: the client's own.
+    pub user: Option<String>,
+    /// That login's password.
+    pub password: Option<Secret>,
+    /// Shard groups; at least one, and the first is the default.
+    pub groups: Vec<Group>,
+    /// What a table is, where the columns alone do not say it.
+    pub tables: Vec<Table>,
+}
+
+/// How a key becomes a shard number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ShardFunction {
+    /// FNV-1a, 64 bit, of the key's canonical text, mod `shard_count`.
+    Fnv1a,
+    /// An integer key mod `shard_count` (never negative).
+    Modulo,
+    /// Ranges of integer keys, sorted, not overlapping.
+    Range(Vec<KeyRange>),
+    /// Lists of keys, no key twice.
+    List(Vec<KeyList>),
+}
+
+/// `[[databases.groups.ranges]]`: from <= key < to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// First key; `None`: open below.
+    pub from: Option<i64>,
+    /// First key that is no longer in; `None`: open above.
+    pub to: Option<i64>,
+    /// Where they live.
+    pub shard: u32,
+}
+
+/// `[[databases.groups.values]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyList {
+    /// Keys, in canonical text.
+    pub values: Vec<String>,
+    /// Where they live.
+    pub shard: u32,
+}
+
+/// `[[databases.groups]]`: tables in one group share one map and are co-located.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Name, unique in its database.
+    pub name: String,
+    /// How a key becomes a shard number.
+    pub function: ShardFunction,
+    /// A table with such a column is sharded by it; first match wins.
+    pub keys: Vec<String>,
+    /// Logical shards: element *i* is shard *i*; never empty.
+    pub shards: Vec<Shard>,
+}
+
+/// One logical shard and where it lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shard {
+    /// The server that takes writes.
+    pub primary: Endpoint,
+    /// Servers that follow it.
+    pub replicas: Vec<Endpoint>,
+}
+
+/// One database on one server, from a `postgres://` URL with `{shard}` replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address, or the directory of a Unix socket (starts with `/`).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub dbname: String,
+    /// Login given in the URL.
+    pub user: Option<String>,
+    /// Password given in the URL.
+    pub password: Option<Secret>,
+    /// `?sslmode=` given in the URL; overrides `[pool] server_tls`.
+    pub sslmode: Option<TlsMode>,
+}
+
+/// What a table is (Citus's words).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// Rows live by `key`.
+    Sharded {
+        /// Its group's index in [`Database::groups`].
+        group: usize,
+        /// Column; `None`: the group's first key column that the table has.
+        key: Option<String>,
+    },
+    /// A full copy on every shard of the group.
+    Reference {
+        /// Its group's index in [`Database::groups`].
+        group: usize,
+    },
+    /// On one shard.
+    Local {
+        /// Its group's index in [`Database::groups`].
+        group: usize,
+        /// The shard.
+        shard: u32,
+    },
+}
+
+/// `[[databases.tables]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The table.
+    pub name: TableName,
+    /// What it is.
+    pub kind: TableKind,
+}
+
+/// A table's name as Postgres stores it (the file's spelling is taken as it is: `CatalogModule` means the
+/// table made with `"CatalogModule"`). Without a schema it means that name in any schema.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TableName {
+    /// Schema, if named.
+    pub schema: Option<String>,
+    /// Table.
+    pub name: String,
+}
