@@ -4,6 +4,47 @@
 //! together, each with its place. The rest of the product sees only valid values, by reference. Nothing here
 //! opens a socket or knows how a key is hashed.
 
+mod address;
+mod auth;
+mod cache;
+mod collisions;
+mod context;
+mod databases;
+mod diff;
+mod env;
+mod environment;
+mod expand;
+mod fields;
+mod function;
+mod groups;
+mod lines;
+mod load;
 mod model;
+mod placement;
+mod pool;
+mod problems;
+mod routing;
+mod section;
+mod server;
+mod shards;
+mod show;
+mod source;
+mod suggest;
+mod table_name;
+mod tables;
+mod unique;
+mod units;
+mod url;
+mod users;
+mod value;
+mod words;
 
+#[cfg(test)]
+mod testing;
+
+pub use diff::{Change, ChangeKind, diff};
+pub use env::{Env, ProcessEnv};
+pub use load::load;
 pub use model::*;
+pub use problems::{Place, Problem, Problems};
+pub use source::Source;

@@ -1,1 +1,25 @@
-//! Everything that talks to clients.
+//! Everything that talks to clients: listener, session, SQL analysis, plan, execution, cache, admin, HTTP.
+//!
+//! The planner ([`sql`], [`schema`], [`plan`], [`merge`]) is pure: values in, values out. I/O lives in [`session`],
+//! [`client`], [`admin`] and [`http`].
+
+pub mod admin;
+pub mod cache;
+pub mod client;
+pub mod database;
+pub mod demo;
+pub mod error;
+pub mod http;
+pub mod listener;
+pub mod merge;
+pub mod metrics;
+pub mod plan;
+pub mod plan_cache;
+pub mod proxy;
+pub mod reload;
+pub mod reply;
+pub mod schema;
+pub mod serve;
+pub mod session;
+pub mod sql;
+pub mod support;

@@ -1,0 +1,49 @@
+//! Where a server is and who logs in there.
+
+use shardway_config::{Endpoint, Secret, TlsMode};
+use std::fmt;
+
+/// One database on one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Host, or the directory of a Unix socket (starts with `/`).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub dbname: String,
+    /// Whether and how TLS is used.
+    pub tls: TlsMode,
+}
+
+impl ServerAddress {
+    /// From a configured endpoint; `default_tls` counts where its URL says nothing.
+    pub fn new(endpoint: &Endpoint, default_tls: TlsMode) -> Self {
+        Self {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            dbname: endpoint.dbname.clone(),
+            tls: endpoint.sslmode.unwrap_or(default_tls),
+        }
+    }
+
+    /// Whether it is reached through a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.host.starts_with('/')
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.host, self.port, self.dbname)
+    }
+}
+
+/// Who logs in to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Role.
+    pub user: String,
+    /// Its password, in clear text; `None` where the server asks for none.
+    pub password: Option<Secret>,
+}

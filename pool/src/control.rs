@@ -1,0 +1,142 @@
+//! The control plane's own connections: ordinary tokio-postgres behind a small deadpool per server.
+
+use crate::address::{Login, ServerAddress};
+use crate::health::{Health, Lsn, Report, Role, WalHistory};
+use crate::shard::{Server, Shard};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::NoTls;
+
+/// How long a control statement may take before the server counts as down.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The shortest pause between two polls, however often sessions ask for one.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections at once to one database: the poller's and a catalog reader's.
+const CONNECTIONS: usize = 2;
+
+/// Control connections to one database.
+#[derive(Clone, Debug)]
+pub struct Control(Pool);
+
+impl Control {
+    /// Connects on first use. Errors: the pool can't be built (never for valid addresses).
+    pub fn new(address: &ServerAddress, login: &Login) -> Result<Self, String> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(&address.host)
+            .port(address.port)
+            .dbname(&address.dbname)
+            .user(&login.user)
+            .application_name("shardway")
+            .connect_timeout(PATIENCE);
+        if let Some(password) = &login.password {
+            config.password(password.expose());
+        }
+        let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, recycle);
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .wait_timeout(Some(PATIENCE))
+            .create_timeout(Some(PATIENCE))
+            .recycle_timeout(Some(PATIENCE))
+            .runtime(Runtime::Tokio1)
+            .build();
+        pool.map(Self).map_err(|e| e.to_string())
+    }
+
+    /// A connection. Errors: in words, with their cause.
+    pub async fn get(&self) -> Result<deadpool_postgres::Object, String> {
+        self.0.get().await.map_err(|e| explain(&e))
+    }
+
+    /// Asks a server how it is.
+    async fn report(&self) -> Result<Report, String> {
+        const SQL: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
+             CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+                  ELSE pg_catalog.pg_current_wal_insert_lsn() END::pg_catalog.text";
+        let client = self.get().await?;
+        let row = client.query_one(SQL, &[]).await.map_err(|e| explain(&e))?;
+        let lsn = row.get::<_, Option<&str>>(1).and_then(Lsn::parse).unwrap_or_default();
+        let role = if row.get(0) { Role::Standby } else { Role::Primary };
+        Ok(Report { role, lsn })
+    }
+
+    async fn patient_report(&self) -> Result<Report, String> {
+        tokio::time::timeout(PATIENCE, self.report())
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+}
+
+/// An error with what caused it: tokio-postgres's own words stop at "db error".
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Watches one shard's servers until dropped or aborted: health, role, WAL positions.
+pub async fn watch(name: String, shard: Arc<Shard>, login: Login, interval: Duration) {
+    let mut servers = Vec::new();
+    for server in &shard.servers {
+        let login = server.login.as_ref().unwrap_or(&login);
+        match Control::new(&server.address, login) {
+            Ok(control) => servers.push((server.clone(), control)),
+            Err(e) => tracing::error!(shard = name, server = %server.address, "health checks can't run: {e}"),
+        }
+    }
+    let mut wal = WalHistory::default();
+    loop {
+        poll(&name, &shard, &servers, &mut wal).await;
+        if shard.elect() {
+            tracing::warn!(shard = name, primary = %shard.primary().address, "writes go to another server now");
+        }
+        tokio::time::sleep(MIN_PAUSE).await;
+        let rest = interval.saturating_sub(MIN_PAUSE);
+        if tokio::time::timeout(rest, shard.wake.notified()).await.is_ok() {
+            tracing::trace!(shard = name, "polled early for a session that wrote");
+        }
+    }
+}
+
+/// One look at every server, the primary first: what it wrote is then known when the replicas are asked.
+async fn poll(name: &str, shard: &Shard, servers: &[(Arc<Server>, Control)], wal: &mut WalHistory) {
+    let primary = shard.primary().clone();
+    let (first, others): (Vec<_>, Vec<_>) = servers.iter().partition(|(s, _)| Arc::ptr_eq(s, &primary));
+    for (server, control) in first.into_iter().chain(others) {
+        let number = Arc::ptr_eq(server, &primary).then(|| shard.poll_begins());
+        let outcome = control.patient_report().await;
+        let now = Instant::now();
+        let mut lag = Duration::ZERO;
+        match (&outcome, number) {
+            (Ok(report), Some(number)) if report.role == Role::Primary => {
+                wal.push(now, report.lsn);
+                shard.poll_ends(number, report.lsn);
+            }
+            (Ok(report), _) if report.role == Role::Standby => lag = wal.lag(report.lsn, now),
+            _ => {}
+        }
+        note_change(name, server, &server.health, outcome, lag);
+    }
+}
+
+fn note_change(name: &str, server: &Server, health: &Health, outcome: Result<Report, String>, lag: Duration) {
+    let error = outcome.as_ref().err().cloned();
+    if !health.record(outcome, lag) {
+        return;
+    }
+    match error {
+        None => tracing::info!(shard = name, server = %server.address, role = ?health.role(), "server is up"),
+        Some(error) => tracing::warn!(shard = name, server = %server.address, "server is down: {error}"),
+    }
+}

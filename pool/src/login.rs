@@ -1,0 +1,205 @@
+//! Logging in to a server: startup message, authentication, and the parameters it reports.
+//! Source: PostgreSQL, "Frontend/Backend Protocol", Start-up; RFC 5802 and 7677 for SCRAM-SHA-256.
+
+use crate::address::{Login, ServerAddress};
+use crate::cancel::BackendKey;
+use crate::error::PoolError;
+use crate::frame;
+use crate::server::{Parameters, ServerConn};
+use crate::stream::Stream;
+use crate::wire::Wire;
+use bytes::BytesMut;
+use postgres_protocol::authentication::{md5_hash, sasl};
+use postgres_protocol::message::frontend;
+use shardway_config::TlsMode;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+
+/// Bytes a message may have before the login is done.
+const MAX_LOGIN_MESSAGE: usize = 64 * 1024;
+
+/// Connects and logs in, within `timeout`.
+pub(crate) async fn connect(
+    address: &Arc<ServerAddress>,
+    login: &Login,
+    timeout: Duration,
+) -> Result<ServerConn, PoolError> {
+    let attempt = async {
+        let stream = open(address).await?;
+        Handshake { address, login, wire: Wire::new(stream), scram: None }.run().await
+    };
+    if timeout.is_zero() {
+        return attempt.await;
+    }
+    tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| {
+        Err(PoolError::Connect { server: address.to_string(), cause: "server_connect_timeout".into() })
+    })
+}
+
+/// Opens a socket to a server, without a word on it.
+pub(crate) async fn open(address: &ServerAddress) -> Result<Stream, PoolError> {
+    let failed = |e: io::Error| PoolError::Connect {
+        server: address.to_string(),
+        cause: e.to_string().into(),
+    };
+    if !matches!(address.tls, TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer) {
+        return Err(PoolError::Credentials {
+            server: address.to_string(),
+            cause: "server_tls asks for TLS, which this build does not offer towards servers yet",
+        });
+    }
+    if address.is_unix() {
+        let path = format!("{}/.s.PGSQL.{}", address.host, address.port);
+        return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?));
+    }
+    let socket = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
+    Stream::tcp(socket).map_err(failed)
+}
+
+struct Handshake<'a> {
+    address: &'a Arc<ServerAddress>,
+    login: &'a Login,
+    wire: Wire,
+    scram: Option<sasl::ScramSha256>,
+}
+
+impl Handshake<'_> {
+    async fn run(mut self) -> Result<ServerConn, PoolError> {
+        let mut hello = BytesMut::new();
+        let parameters =
+            [("user", self.login.user.as_str()), ("database", &self.address.dbname), ("client_encoding", "UTF8")];
+        frontend::startup_message(parameters, &mut hello).map_err(|e| self.lost(&e))?;
+        self.send(&hello).await?;
+        self.authenticate().await?;
+        self.learn().await
+    }
+
+    async fn authenticate(&mut self) -> Result<(), PoolError> {
+        loop {
+            let (tag, body) = self.receive().await?;
+            match tag {
+                b'R' => {
+                    if self.answer(&body).await? {
+                        return Ok(());
+                    }
+                }
+                b'E' => return Err(self.refused(&body)),
+                b'N' | b'v' => {}
+                _ => return Err(self.protocol()),
+            }
+        }
+    }
+
+    /// Answers one authentication request; `true` once the server is satisfied.
+    async fn answer(&mut self, body: &[u8]) -> Result<bool, PoolError> {
+        let (kind, rest) = frame::i32(body).ok_or_else(|| self.protocol())?;
+        match kind {
+            0 => return Ok(true),
+            3 => {
+                let password = self.password()?.to_owned();
+                self.send_password(password.as_bytes()).await?;
+            }
+            5 => {
+                let salt: [u8; 4] = rest.try_into().map_err(|_| self.protocol())?;
+                let digest = md5_hash(self.login.user.as_bytes(), self.password()?.as_bytes(), salt);
+                self.send_password(digest.as_bytes()).await?;
+            }
+            10 => self.scram_first(rest).await?,
+            11 => self.scram_continue(rest).await?,
+            12 => {
+                let scram = self.scram.as_mut().ok_or_else(|| Self::protocol_of(self.address))?;
+                scram.finish(rest).map_err(|e| lost(self.address, &e))?;
+            }
+            _ => return Err(self.credentials("the server asks for an authentication method that is not supported")),
+        }
+        Ok(false)
+    }
+
+    async fn scram_first(&mut self, mechanisms: &[u8]) -> Result<(), PoolError> {
+        if !mechanisms.split(|&b| b == 0).any(|m| m == sasl::SCRAM_SHA_256.as_bytes()) {
+            return Err(self.credentials("the server offers no SASL mechanism that is supported"));
+        }
+        let scram =
+            sasl::ScramSha256::new(self.password()?.as_bytes(), sasl::ChannelBinding::unsupported());
+        let mut out = BytesMut::new();
+        frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), &mut out)
+            .map_err(|e| self.lost(&e))?;
+        self.scram = Some(scram);
+        self.send(&out).await
+    }
+
+    async fn scram_continue(&mut self, data: &[u8]) -> Result<(), PoolError> {
+        let scram = self.scram.as_mut().ok_or_else(|| Self::protocol_of(self.address))?;
+        scram.update(data).map_err(|e| lost(self.address, &e))?;
+        let mut out = BytesMut::new();
+        frontend::sasl_response(scram.message(), &mut out).map_err(|e| lost(self.address, &e))?;
+        self.send(&out).await
+    }
+
+    /// From AuthenticationOk to the first ReadyForQuery.
+    async fn learn(mut self) -> Result<ServerConn, PoolError> {
+        let mut parameters = Parameters::default();
+        let mut key = BackendKey::default();
+        loop {
+            let (tag, body) = self.receive().await?;
+            match tag {
+                b'S' => parameters.report(&body).ok_or_else(|| self.protocol())?,
+                b'K' => key = BackendKey::parse(&body).ok_or_else(|| self.protocol())?,
+                b'Z' => return Ok(ServerConn::new(self.wire, self.address.clone(), parameters, key)),
+                b'E' => return Err(self.refused(&body)),
+                b'N' | b'v' => {}
+                _ => return Err(self.protocol()),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(u8, Vec<u8>), PoolError> {
+        let (tag, len) = self.wire.message(MAX_LOGIN_MESSAGE).await.map_err(|e| lost(self.address, &e))?;
+        let body = self.wire.body(len).to_vec();
+        self.wire.consume_message(len);
+        Ok((tag, body))
+    }
+
+    async fn send_password(&mut self, password: &[u8]) -> Result<(), PoolError> {
+        let mut out = BytesMut::new();
+        frontend::password_message(password, &mut out).map_err(|e| self.lost(&e))?;
+        self.send(&out).await
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), PoolError> {
+        self.wire.output.extend(bytes);
+        self.wire.flush().await.map_err(|e| lost(self.address, &e))
+    }
+
+    fn password(&self) -> Result<&str, PoolError> {
+        let password = self.login.password.as_ref().map(shardway_config::Secret::expose);
+        password.ok_or_else(|| self.credentials("the server asks for a password and none is configured"))
+    }
+
+    fn refused(&self, body: &[u8]) -> PoolError {
+        let field = |code| String::from_utf8_lossy(frame::error_field(body, code).unwrap_or_default()).into();
+        PoolError::Login { server: self.address.to_string(), code: field(b'C'), message: field(b'M') }
+    }
+
+    fn credentials(&self, cause: &'static str) -> PoolError {
+        PoolError::Credentials { server: self.address.to_string(), cause }
+    }
+
+    fn lost(&self, cause: &io::Error) -> PoolError {
+        lost(self.address, cause)
+    }
+
+    fn protocol(&self) -> PoolError {
+        Self::protocol_of(self.address)
+    }
+
+    fn protocol_of(address: &ServerAddress) -> PoolError {
+        lost(address, &io::Error::new(io::ErrorKind::InvalidData, "it does not speak the protocol"))
+    }
+}
+
+fn lost(address: &ServerAddress, cause: &io::Error) -> PoolError {
+    PoolError::Connect { server: address.to_string(), cause: cause.to_string().into() }
+}

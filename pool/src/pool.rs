@@ -1,0 +1,390 @@
+//! A bounded pool of connections to one database of one server for one user.
+//!
+//! PgBouncer's semantics: the server used last is lent first (LIFO, so that surplus ones age out), clients that
+//! must wait are served in order (FIFO), a failed login is not tried again before `server_login_retry`. Lending an
+//! idle server neither awaits nor calls the system.
+
+use crate::address::{Login, ServerAddress};
+use crate::error::PoolError;
+use crate::lease::Lease;
+use crate::login;
+use crate::server::{self, ServerConn};
+use arc_swap::ArcSwap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// What bounds a pool. A duration of zero means "off".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Servers at once (`default_pool_size`).
+    pub size: usize,
+    /// Servers kept even when idle (`min_pool_size`).
+    pub min_size: usize,
+    /// Connect and login of one server (`server_connect_timeout`).
+    pub connect_timeout: Duration,
+    /// Pause after a failed login (`server_login_retry`).
+    pub login_retry: Duration,
+    /// How long a client waits for a server (`query_wait_timeout`).
+    pub wait_timeout: Duration,
+    /// A server older than this is closed when idle (`server_lifetime`).
+    pub lifetime: Duration,
+    /// A server idle for longer is closed (`server_idle_timeout`).
+    pub idle_timeout: Duration,
+    /// A server idle for longer is asked before it is lent (`server_check_delay`).
+    pub check_delay: Duration,
+    /// Named statements a server may hold (`max_prepared_statements`).
+    pub max_prepared: usize,
+}
+
+impl PoolLimits {
+    /// From `[pool]`; `size` as precedence decided it.
+    pub fn new(pool: &shardway_config::Pool, size: usize) -> Self {
+        Self {
+            size,
+            min_size: pool.min_pool_size,
+            connect_timeout: pool.server_connect_timeout,
+            login_retry: pool.server_login_retry,
+            wait_timeout: pool.query_wait_timeout,
+            lifetime: pool.server_lifetime,
+            idle_timeout: pool.server_idle_timeout,
+            check_delay: pool.server_check_delay,
+            max_prepared: pool.max_prepared_statements,
+        }
+    }
+}
+
+/// Servers of a pool by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Waiting for a client.
+    pub idle: usize,
+    /// Serving one.
+    pub active: usize,
+    /// Logging in.
+    pub connecting: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+}
+
+type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Box<ServerConn>>,
+    waiters: VecDeque<Waiter>,
+    /// Every server: idle, lent, connecting.
+    total: usize,
+    connecting: usize,
+    failed: Option<(Instant, PoolError)>,
+    closed: bool,
+}
+
+/// A bounded pool; see the module.
+#[derive(Debug)]
+pub struct Pool {
+    address: Arc<ServerAddress>,
+    login: ArcSwap<Login>,
+    limits: ArcSwap<PoolLimits>,
+    state: Mutex<State>,
+}
+
+/// What a look into the pool gave.
+enum Found {
+    Server(Box<ServerConn>),
+    Wait(oneshot::Receiver<Result<Lease, PoolError>>),
+}
+
+impl Pool {
+    /// An empty pool; the first client that asks makes it connect.
+    pub fn new(address: Arc<ServerAddress>, login: Login, limits: PoolLimits) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            login: ArcSwap::from_pointee(login),
+            limits: ArcSwap::from_pointee(limits),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Where its servers are.
+    pub fn address(&self) -> &Arc<ServerAddress> {
+        &self.address
+    }
+
+    /// What bounds it.
+    pub fn limits(&self) -> Arc<PoolLimits> {
+        self.limits.load_full()
+    }
+
+    /// Takes new bounds and a new login from here on; running clients are not disturbed.
+    pub fn reconfigure(&self, login: Login, limits: PoolLimits) {
+        self.login.store(Arc::new(login));
+        self.limits.store(Arc::new(limits));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; if it did, the counts would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Servers and waiting clients.
+    pub fn stats(&self) -> PoolStats {
+        let state = self.state();
+        PoolStats {
+            idle: state.idle.len(),
+            active: state.total - state.idle.len() - state.connecting,
+            connecting: state.connecting,
+            waiting: state.waiters.len(),
+        }
+    }
+
+    /// Clients that are served or wait: what "least outstanding requests" compares.
+    pub fn load(&self) -> usize {
+        let stats = self.stats();
+        stats.active + stats.waiting
+    }
+
+    /// A server, as soon as one is free. Errors: see [`PoolError`]; dropped while it waits, it leaves no trace.
+    pub async fn checkout(self: &Arc<Self>) -> Result<Lease, PoolError> {
+        loop {
+            let conn = match self.find()? {
+                Found::Server(conn) => conn,
+                Found::Wait(turn) => return self.wait(turn).await,
+            };
+            if let Some(lease) = self.ready(conn).await {
+                return Ok(lease);
+            }
+        }
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        turn: oneshot::Receiver<Result<Lease, PoolError>>,
+    ) -> Result<Lease, PoolError> {
+        let limit = self.limits.load().wait_timeout;
+        let outcome = if limit.is_zero() {
+            turn.await
+        } else {
+            tokio::time::timeout(limit, turn).await.map_err(|_| PoolError::WaitTimeout(limit))?
+        };
+        outcome.unwrap_or(Err(PoolError::Closed))?.rehome()
+    }
+
+    /// Makes sure that a server that was idle is still there.
+    async fn ready(self: &Arc<Self>, mut conn: Box<ServerConn>) -> Option<Lease> {
+        let check_delay = self.limits.load().check_delay;
+        if !conn.is_alive() {
+            self.discard(conn);
+            return None;
+        }
+        let asleep = !check_delay.is_zero() && conn.idle_since.elapsed() > check_delay;
+        let mut lease = Lease::new(conn, self.clone()).rehome().ok()?;
+        if asleep && lease.run("").await.is_err() {
+            lease.close();
+            return None;
+        }
+        Some(lease)
+    }
+
+    /// An idle server, or a place in the queue with a login under way.
+    fn find(self: &Arc<Self>) -> Result<Found, PoolError> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(PoolError::Closed);
+        }
+        if state.waiters.is_empty()
+            && let Some(conn) = take_nearest(&mut state.idle)
+        {
+            return Ok(Found::Server(conn));
+        }
+        if state.total == 0
+            && let Some(error) = self.recent_failure(&state)
+        {
+            return Err(error);
+        }
+        let (sender, turn) = oneshot::channel();
+        state.waiters.push_back(sender);
+        self.launch(&mut state);
+        Ok(Found::Wait(turn))
+    }
+
+    fn recent_failure(&self, state: &State) -> Option<PoolError> {
+        let (at, error) = state.failed.as_ref()?;
+        (at.elapsed() < self.limits.load().login_retry).then(|| error.clone())
+    }
+
+    /// Starts one login per waiting client, within the pool's size.
+    fn launch(self: &Arc<Self>, state: &mut State) {
+        let size = self.limits.load().size;
+        while state.connecting < state.waiters.len() && state.total < size {
+            if self.recent_failure(state).is_some() {
+                return;
+            }
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            state.total += 1;
+            state.connecting += 1;
+            let slot = Connecting { pool: self.clone(), done: false };
+            runtime.spawn(slot.connect());
+        }
+    }
+
+    /// Takes back a server that somebody held.
+    pub(crate) fn give_back(self: &Arc<Self>, mut conn: Box<ServerConn>) {
+        if !conn.is_clean() {
+            return self.discard(conn);
+        }
+        if conn.cancel_slot().is_busy() {
+            return self.give_back_later(conn);
+        }
+        let lifetime = self.limits.load().lifetime;
+        conn.idle_since = Instant::now();
+        if !lifetime.is_zero() && conn.age(conn.idle_since) > lifetime {
+            return self.discard(conn);
+        }
+        self.hand_over(conn);
+    }
+
+    fn give_back_later(self: &Arc<Self>, conn: Box<ServerConn>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.discard(conn) };
+        let pool = self.clone();
+        runtime.spawn(async move {
+            conn.cancel_slot().settled().await;
+            pool.give_back(conn);
+        });
+    }
+
+    /// Gives a server to whoever waits longest, or lays it by.
+    fn hand_over(self: &Arc<Self>, mut conn: Box<ServerConn>) {
+        loop {
+            let waiter = {
+                let mut state = self.state();
+                let surplus = state.closed || state.total > self.limits.load().size;
+                match state.waiters.pop_front() {
+                    Some(waiter) => waiter,
+                    None if surplus => {
+                        drop(state);
+                        return self.discard(conn);
+                    }
+                    None => return state.idle.push(conn),
+                }
+            };
+            match waiter.send(Ok(Lease::new(conn, self.clone()))) {
+                Ok(()) => return,
+                // That client left while it waited; the next one is served.
+                Err(Ok(lease)) => conn = lease.into_conn(),
+                Err(Err(_)) => unreachable!("a lease was sent"),
+            }
+        }
+    }
+
+    /// Closes a server and makes room for another.
+    pub(crate) fn discard(self: &Arc<Self>, conn: Box<ServerConn>) {
+        drop(conn);
+        self.forget();
+    }
+
+    /// Counts out a server that is closed already.
+    pub(crate) fn forget(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.total -= 1;
+        self.launch(&mut state);
+    }
+
+    /// Closes idle servers that are too old or too long idle; for a background task.
+    pub fn sweep(self: &Arc<Self>, now: Instant) {
+        let limits = self.limits.load_full();
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            let mut spare = state.total.saturating_sub(limits.min_size);
+            // The ones at the front have been idle longest.
+            let mut i = 0;
+            while i < state.idle.len() {
+                let conn = &mut state.idle[i];
+                let idle_for = now.saturating_duration_since(conn.idle_since);
+                let old = !limits.lifetime.is_zero() && conn.age(now) > limits.lifetime;
+                let unused = !limits.idle_timeout.is_zero() && idle_for > limits.idle_timeout && spare > 0;
+                if old || unused || !conn.is_alive() {
+                    gone.push(state.idle.remove(i));
+                    spare = spare.saturating_sub(1);
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        gone.into_iter().for_each(|conn| self.discard(conn));
+    }
+
+    /// Closes every idle server; lent ones are closed when they come back if `for_good`.
+    pub fn close(self: &Arc<Self>, for_good: bool) {
+        let (idle, waiters) = {
+            let mut state = self.state();
+            state.closed |= for_good;
+            let waiters = if for_good { std::mem::take(&mut state.waiters) } else { VecDeque::new() };
+            (std::mem::take(&mut state.idle), waiters)
+        };
+        waiters.into_iter().for_each(|waiter| {
+            let _ = waiter.send(Err(PoolError::Closed));
+        });
+        idle.into_iter().for_each(|conn| self.discard(conn));
+    }
+}
+
+/// The idle server used last, one that is at home in the caller's runtime before others.
+fn take_nearest(idle: &mut Vec<Box<ServerConn>>) -> Option<Box<ServerConn>> {
+    let here = server::worker();
+    match idle.iter().rposition(|conn| conn.home() == here) {
+        Some(at) => Some(idle.remove(at)),
+        None => idle.pop(),
+    }
+}
+
+/// A login under way; however it ends, the pool's counts are put right.
+struct Connecting {
+    pool: Arc<Pool>,
+    done: bool,
+}
+
+impl Connecting {
+    async fn connect(mut self) {
+        let login = self.pool.login.load_full();
+        let timeout = self.pool.limits.load().connect_timeout;
+        let outcome = login::connect(&self.pool.address, &login, timeout).await;
+        self.done = true;
+        match outcome {
+            Ok(conn) => {
+                {
+                    let mut state = self.pool.state();
+                    state.connecting -= 1;
+                    state.failed = None;
+                }
+                self.pool.hand_over(Box::new(conn));
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&self, error: PoolError) {
+        tracing::warn!(server = %self.pool.address, "{error}");
+        let waiters = {
+            let mut state = self.pool.state();
+            state.connecting -= 1;
+            state.total -= 1;
+            state.failed = Some((Instant::now(), error.clone()));
+            // Whoever waits may still be served by a server that is there, or about to be.
+            if state.total == 0 { std::mem::take(&mut state.waiters) } else { VecDeque::new() }
+        };
+        waiters.into_iter().for_each(|waiter| {
+            let _ = waiter.send(Err(error.clone()));
+        });
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if !self.done {
+            self.failed(PoolError::Closed);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One logged-in server connection and what Shardway knows of its state.
+
+use crate::address::ServerAddress;
+use crate::cancel::{BackendKey, CancelSlot, CancelTarget};
+use crate::error::PoolError;
+use crate::frame;
+use crate::prepared::{PreparedSet, StatementId};
+use crate::settings::Settings;
+use crate::stream::Stream;
+use crate::wire::Wire;
+use postgres_protocol::message::frontend;
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+thread_local! {
+    static WORKER: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Names the calling thread's runtime, so that a server is known to be at home there.
+pub fn set_worker(id: u32) {
+    WORKER.with(|worker| worker.set(id));
+}
+
+/// The calling thread's runtime, as [`set_worker`] named it.
+pub fn worker() -> u32 {
+    WORKER.with(Cell::get)
+}
+
+/// Parameters a server reports of its own accord (`GUC_REPORT`), in the order it reported them first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Takes a ParameterStatus body; `None` if it is not one.
+    pub fn report(&mut self, body: &[u8]) -> Option<()> {
+        let (name, rest) = frame::cstr(body)?;
+        let (value, _) = frame::cstr(rest)?;
+        let name = String::from_utf8_lossy(name);
+        let value = String::from_utf8_lossy(value).into_owned();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name.into_owned(), value)),
+        }
+        Some(())
+    }
+
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// A server connection. Whoever holds it is the only one that talks on it.
+#[derive(Debug)]
+pub struct ServerConn {
+    /// The socket and its buffers.
+    pub wire: Wire,
+    /// What it reports.
+    pub parameters: Parameters,
+    /// What was put in place for the client it last served.
+    pub settings: Arc<Settings>,
+    /// Named statements it holds.
+    pub prepared: PreparedSet,
+    /// What its unnamed statement is.
+    pub unnamed: Option<StatementId>,
+    /// ReadyForQuery's status byte: `I`, `T` or `E`.
+    pub status: u8,
+    /// ReadyForQuery messages that are still to come.
+    pub outstanding: u32,
+    address: Arc<ServerAddress>,
+    key: BackendKey,
+    cancel: Arc<CancelSlot>,
+    worker: u32,
+    born: Instant,
+    /// When it was last given back.
+    pub(crate) idle_since: Instant,
+}
+
+impl ServerConn {
+    pub(crate) fn new(wire: Wire, address: Arc<ServerAddress>, parameters: Parameters, key: BackendKey) -> Self {
+        let now = Instant::now();
+        Self {
+            wire,
+            parameters,
+            settings: Arc::default(),
+            prepared: PreparedSet::default(),
+            unnamed: None,
+            status: b'I',
+            outstanding: 0,
+            address,
+            key,
+            cancel: Arc::default(),
+            worker: worker(),
+            born: now,
+            idle_since: now,
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &Arc<ServerAddress> {
+        &self.address
+    }
+
+    /// What it takes to cancel what it does.
+    pub fn cancel_target(&self) -> CancelTarget {
+        CancelTarget { address: self.address.clone(), key: self.key, slot: self.cancel.clone() }
+    }
+
+    /// Whether a cancel is on its way to it.
+    pub fn cancel_slot(&self) -> &Arc<CancelSlot> {
+        &self.cancel
+    }
+
+    /// The server's process, for people.
+    pub fn pid(&self) -> u32 {
+        self.key.pid
+    }
+
+    /// Since it logged in.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.born)
+    }
+
+    /// Runtime it is at home in.
+    pub(crate) fn home(&self) -> u32 {
+        self.worker
+    }
+
+    /// Moves it to the caller's runtime, if it is at home in another.
+    pub(crate) fn rehome(mut self: Box<Self>) -> io::Result<Box<Self>> {
+        if self.worker == worker() {
+            return Ok(self);
+        }
+        let Wire { stream, input, output } = self.wire;
+        self.wire = Wire { stream: Stream::rehome(stream)?, input, output };
+        self.worker = worker();
+        Ok(self)
+    }
+
+    /// Whether the next client may have it: nothing asked and unanswered, nothing open, nothing left over.
+    pub fn is_clean(&self) -> bool {
+        self.status == b'I' && self.outstanding == 0 && self.wire.input.is_empty() && self.wire.output.is_empty()
+    }
+
+    /// Looks, without a system call where nothing came, whether an idle server said something: a notice or a
+    /// changed parameter is taken in; an end or a FATAL makes it useless.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        let mut space = [0; 2048];
+        loop {
+            match self.wire.stream.try_read(&mut space) {
+                Ok(0) => return false,
+                Ok(n) => self.wire.input.extend(&space[..n]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        while !self.wire.input.is_empty() {
+            match frame::first(self.wire.input.filled(), frame::MAX_MESSAGE) {
+                Ok(Some((b'S', body))) => {
+                    let len = body.len();
+                    if self.parameters.report(body).is_none() {
+                        return false;
+                    }
+                    self.wire.consume_message(len);
+                }
+                Ok(Some((b'N', body))) => {
+                    let len = body.len();
+                    self.wire.consume_message(len);
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The error for a client whose server went away.
+    pub fn lost(&self, cause: &io::Error) -> PoolError {
+        PoolError::Lost { server: self.address.to_string(), cause: cause.to_string().into() }
+    }
+
+    /// Runs commands whose results nobody wants (settings, BEGIN, ROLLBACK), and fails with the first error's body.
+    pub async fn run(&mut self, sql: &str) -> Result<(), RunError> {
+        let mut message = bytes::BytesMut::new();
+        frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
+        self.wire.output.extend(&message);
+        self.unnamed = None;
+        self.outstanding += 1;
+        self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
+        self.drain().await
+    }
+
+    /// Reads to the last outstanding ReadyForQuery.
+    pub async fn drain(&mut self) -> Result<(), RunError> {
+        let mut failure = None;
+        while self.outstanding > 0 {
+            let message = self.wire.message(frame::MAX_MESSAGE).await;
+            let (tag, len) = message.map_err(|e| RunError::Lost(self.lost(&e)))?;
+            let body = self.wire.body(len);
+            match tag {
+                b'Z' => {
+                    self.status = body.first().copied().unwrap_or(b'E');
+                    self.outstanding -= 1;
+                }
+                b'S' => {
+                    self.parameters.report(&body.to_vec());
+                }
+                b'E' if failure.is_none() => failure = Some(body.to_vec()),
+                b'G' => return Err(RunError::Lost(self.lost(&io::Error::other("unexpected COPY")))),
+                _ => {}
+            }
+            self.wire.consume_message(len);
+        }
+        failure.map_or(Ok(()), |body| Err(RunError::Refused(body)))
+    }
+}
+
+/// Why a command of ours did not go through.
+#[derive(Debug)]
+pub enum RunError {
+    /// The server said no: its ErrorResponse's body.
+    Refused(Vec<u8>),
+    /// The server is gone.
+    Lost(PoolError),
+}

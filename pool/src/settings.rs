@@ -1,0 +1,138 @@
+//! Session parameters that belong to a client and are put in place on whatever server serves it.
+//!
+//! Kept as the commands that set them, by name: replaying the client's own words is exact where re-quoting a
+//! value (a search_path list, an interval time zone) would not be.
+
+use std::collections::BTreeMap;
+
+/// What a client set, by lower-case name. Compared by value; sharing one `Arc` makes the comparison a pointer's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    commands: BTreeMap<String, Entry>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// The command that sets it.
+    set: String,
+    /// Its value as text, where the command says it plainly.
+    value: Option<String>,
+}
+
+impl Settings {
+    /// Records the command that sets `name`.
+    pub fn set(&mut self, name: &str, command: impl Into<String>, value: Option<String>) {
+        self.commands.insert(name.to_ascii_lowercase(), Entry { set: command.into(), value });
+    }
+
+    /// Records a value that came with the startup message, where a list is one string.
+    pub fn set_value(&mut self, name: &str, value: &str) {
+        let command = format!("SELECT pg_catalog.set_config({}, {}, false)", quote(name), quote(value));
+        self.set(name, command, Some(value.to_owned()));
+    }
+
+    /// Forgets `name`.
+    pub fn reset(&mut self, name: &str) {
+        self.commands.remove(&name.to_ascii_lowercase());
+    }
+
+    /// Forgets all but what `keep` holds: RESET ALL goes back to what the startup message asked for.
+    pub fn reset_to(&mut self, keep: &Settings) {
+        self.commands.clone_from(&keep.commands);
+    }
+
+    /// Takes `name` back to what `startup` asked for.
+    pub fn reset_one(&mut self, name: &str, startup: &Settings) {
+        let name = name.to_ascii_lowercase();
+        match startup.commands.get(&name) {
+            Some(entry) => self.commands.insert(name, entry.clone()),
+            None => self.commands.remove(&name),
+        };
+    }
+
+    /// The value of `name`, where it is plainly known.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.commands.get(name)?.value.as_deref()
+    }
+
+    /// Whether `name` was set.
+    pub fn contains(&self, name: &str) -> bool {
+        self.commands.contains_key(name)
+    }
+
+    /// Whether nothing was set.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// One simple query that turns a server with `self` in place into one with `wanted`; empty if they agree.
+    pub fn change_to(&self, wanted: &Settings) -> String {
+        let mut sql = String::new();
+        for name in self.commands.keys().filter(|name| !wanted.commands.contains_key(*name)) {
+            sql.push_str("RESET ");
+            sql.push_str(&quote_name(name));
+            sql.push(';');
+        }
+        for (name, entry) in &wanted.commands {
+            if self.commands.get(name) != Some(entry) {
+                sql.push_str(&entry.set);
+                sql.push(';');
+            }
+        }
+        sql
+    }
+
+    /// Every name and its command, for what must hold all that can change an answer.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.commands.iter().map(|(name, entry)| (name.as_str(), entry.set.as_str()))
+    }
+}
+
+/// A string literal that means `text` whatever standard_conforming_strings says.
+pub fn quote(text: &str) -> String {
+    if text.contains('\\') {
+        format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+/// `app.user id` becomes `"app"."user id"`: a parameter's name as RESET takes it.
+fn quote_name(name: &str) -> String {
+    match name {
+        // RESET takes these only as bare words.
+        "role" | "session_authorization" => name.replace("session_authorization", "SESSION AUTHORIZATION"),
+        _ => name.split('.').map(quote_ident).collect::<Vec<_>>().join("."),
+    }
+}
+
+/// An identifier in double quotes.
+pub fn quote_ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_put_in_place() {
+        let mut have = Settings::default();
+        have.set("TimeZone", "SET TIME ZONE 'UTC'", None);
+        have.set("app.tenant", "SET app.tenant = '1'", None);
+        let mut want = Settings::default();
+        want.set("timezone", "SET TIME ZONE 'UTC'", None);
+        want.set_value("application_name", "it's");
+        assert_eq!(
+            have.change_to(&want),
+            "RESET \"app\".\"tenant\";SELECT pg_catalog.set_config('application_name', 'it''s', false);"
+        );
+        assert_eq!(want.change_to(&want), "");
+    }
+
+    #[test]
+    fn a_backslash_means_itself() {
+        assert_eq!(quote(r"a\'b"), r" E'a\\''b'");
+    }
+}

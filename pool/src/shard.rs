@@ -1,0 +1,165 @@
+//! A logical shard: its servers, who among them takes writes, and which replica may serve a read.
+
+use crate::address::{Login, ServerAddress};
+use crate::health::{Health, Lsn, Role};
+use crate::pool::{Pool, PoolLimits};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// One database on one server, with a pool per user.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it is.
+    pub address: Arc<ServerAddress>,
+    /// Login given in its URL.
+    pub login: Option<Login>,
+    /// What is known of it.
+    pub health: Health,
+    pools: RwLock<HashMap<String, Arc<Pool>>>,
+}
+
+impl Server {
+    /// A server nobody asked yet.
+    pub fn new(address: ServerAddress, login: Option<Login>) -> Arc<Self> {
+        Arc::new(Self {
+            address: Arc::new(address),
+            login,
+            health: Health::default(),
+            pools: RwLock::default(),
+        })
+    }
+
+    /// The pool of `login`'s user, made on first use.
+    pub fn pool(&self, login: &Login, limits: impl FnOnce() -> PoolLimits) -> Arc<Pool> {
+        if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(&login.user) {
+            return pool.clone();
+        }
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        let make = || Pool::new(self.address.clone(), login.clone(), limits());
+        pools.entry(login.user.clone()).or_insert_with(make).clone()
+    }
+
+    /// Every pool with its user.
+    pub fn pools(&self) -> Vec<(String, Arc<Pool>)> {
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().map(|(user, pool)| (user.clone(), pool.clone())).collect()
+    }
+}
+
+/// A logical shard's servers. The first one is configured as primary.
+#[derive(Debug)]
+pub struct Shard {
+    /// All of them.
+    pub servers: Vec<Arc<Server>>,
+    primary: AtomicUsize,
+    polls_begun: AtomicU64,
+    /// Last finished poll of the primary: its number and what it read.
+    last_poll: std::sync::Mutex<(u64, Lsn)>,
+    /// Asks the poller not to wait for its next turn.
+    pub wake: Notify,
+}
+
+/// How far a replica must be for one session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadBarrier {
+    /// Nothing was written.
+    #[default]
+    None,
+    /// Something was written; a poll that begins after number `.0` will say how far that reached.
+    AfterPoll(u64),
+    /// Replayed at least this far.
+    Replayed(Lsn),
+}
+
+impl Shard {
+    /// From its servers, the configured primary first; never empty.
+    pub fn new(servers: Vec<Arc<Server>>) -> Self {
+        assert!(!servers.is_empty(), "a shard has a primary");
+        Self {
+            servers,
+            primary: AtomicUsize::new(0),
+            polls_begun: AtomicU64::new(0),
+            last_poll: std::sync::Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The server that takes writes: the configured one, or the replica that was promoted.
+    pub fn primary(&self) -> &Arc<Server> {
+        &self.servers[self.primary.load(Ordering::Acquire)]
+    }
+
+    /// Whether it has more than a primary.
+    pub fn has_replicas(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// Chooses who takes writes by what every server said: the present primary while it is one, else any that is.
+    /// Gives whether that changed.
+    pub fn elect(&self) -> bool {
+        let now = self.primary.load(Ordering::Acquire);
+        let is_primary = |s: &Arc<Server>| s.health.is_up() && s.health.role() == Role::Primary;
+        if is_primary(&self.servers[now]) {
+            return false;
+        }
+        match self.servers.iter().position(is_primary) {
+            Some(found) if found != now => {
+                self.primary.store(found, Ordering::Release);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Begins a poll of the primary; gives its number.
+    pub fn poll_begins(&self) -> u64 {
+        self.polls_begun.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Ends the poll that [`Shard::poll_begins`] numbered.
+    pub fn poll_ends(&self, number: u64, lsn: Lsn) {
+        *self.last_poll.lock().unwrap_or_else(PoisonError::into_inner) = (number, lsn);
+    }
+
+    /// The barrier of a session whose write was acknowledged just now.
+    pub fn barrier_after_write(&self) -> ReadBarrier {
+        ReadBarrier::AfterPoll(self.polls_begun.load(Ordering::Acquire))
+    }
+
+    /// The replica with the least to do that is healthy, fresh enough for everyone (`max_lag`) and far enough for
+    /// this session (`barrier`, which becomes more exact as polls come in). `None`: ask the primary.
+    pub fn replica(
+        &self,
+        barrier: &mut ReadBarrier,
+        max_lag: Duration,
+        load: impl Fn(&Arc<Server>) -> usize,
+    ) -> Option<&Arc<Server>> {
+        if let ReadBarrier::AfterPoll(number) = *barrier {
+            let (last, lsn) = *self.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
+            if last <= number {
+                self.wake.notify_one();
+                return None;
+            }
+            *barrier = ReadBarrier::Replayed(lsn);
+        }
+        let needed = if let ReadBarrier::Replayed(lsn) = *barrier { lsn } else { Lsn::default() };
+        let mut behind = false;
+        let fit = self.servers.iter().enumerate().filter(|(i, server)| {
+            let health = &server.health;
+            let serves = *i != self.primary.load(Ordering::Acquire)
+                && health.is_up()
+                && health.role() == Role::Standby
+                && (max_lag.is_zero() || health.lag() <= max_lag);
+            behind |= serves && health.lsn() < needed;
+            serves && health.lsn() >= needed
+        });
+        let best = fit.map(|(_, server)| server).min_by_key(|server| load(server));
+        if best.is_none() && behind {
+            self.wake.notify_one();
+        }
+        best
+    }
+}

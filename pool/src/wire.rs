@@ -1,0 +1,91 @@
+//! One end of a connection: a socket with what was read and not yet used, and what is still to be written.
+
+use crate::buffer::Buffer;
+use crate::frame::{self, FrameError};
+use crate::stream::Stream;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// A socket with its two buffers. Both own nothing while they are empty.
+#[derive(Debug)]
+pub struct Wire {
+    /// The socket.
+    pub stream: Stream,
+    /// Read and not yet used.
+    pub input: Buffer,
+    /// To be written.
+    pub output: Buffer,
+}
+
+impl Wire {
+    /// Wraps a socket.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, input: Buffer::default(), output: Buffer::default() }
+    }
+
+    /// Reads what is there; 0 at the end. One system call, none while nothing is there.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = self.stream.poll_read(cx, self.input.space());
+        match read {
+            Poll::Ready(Ok(n)) => {
+                self.input.advance(n);
+                self.input.release();
+                Poll::Ready(Ok(n))
+            }
+            other => {
+                self.input.release();
+                other
+            }
+        }
+    }
+
+    /// Writes until nothing is left to write.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let n = ready!(self.stream.poll_write(cx, self.output.filled()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.consume(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until something was read; an end is an error here.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        match poll_fn(|cx| self.poll_fill(cx)).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => Ok(n),
+        }
+    }
+
+    /// Waits until all is written.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Waits for one whole message with a body of up to `max` bytes and gives its tag and body's length; the
+    /// message stays in `input` until [`Wire::consume_message`].
+    pub async fn message(&mut self, max: usize) -> io::Result<(u8, usize)> {
+        loop {
+            match frame::first(self.input.filled(), max) {
+                Ok(Some((tag, body))) => return Ok((tag, body.len())),
+                Ok(None) => self.fill().await?,
+                Err(FrameError::Length(_)) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid message length"));
+                }
+            };
+        }
+    }
+
+    /// The body of the message that [`Wire::message`] announced.
+    pub fn body(&self, len: usize) -> &[u8] {
+        &self.input.filled()[frame::HEADER..frame::HEADER + len]
+    }
+
+    /// Drops the message that [`Wire::message`] announced.
+    pub fn consume_message(&mut self, len: usize) {
+        self.input.consume(frame::HEADER + len);
+    }
+}

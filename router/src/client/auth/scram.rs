@@ -1,0 +1,346 @@
+//! The server's half of one SCRAM-SHA-256 exchange, without channel binding.
+//!
+//! Sources: RFC 5802 (messages and arithmetic), RFC 7677 (SHA-256), PostgreSQL documentation, "SASL
+//! Authentication" (the user name comes from the startup packet; the one in the message is ignored), and
+//! src/backend/libpq/auth-scram.c for what is refused. Each state is a type and each step consumes it:
+//! [`ScramServer`] → [`ScramAwaitFinal`] → done. The messages here are bare; [`super::Request`] frames them.
+//!
+//! A doomed exchange ([`ScramServer::mock`]) looks like a real one until its end.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::secret::{ClientKey, DEFAULT_ITERATIONS, SaltKey, ScramSecret, decode_key, hmac, xor};
+
+/// The mechanism's name in SASL.
+pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Bytes a SCRAM message may have (Postgres: `PG_MAX_SASL_MESSAGE_LENGTH`).
+pub const MAX_MESSAGE: usize = 1024;
+
+/// Why an exchange ended without success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScramError {
+    /// The client broke the protocol.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// The client does not know the password, or nothing it could say would be right.
+    #[error("the client's proof is wrong")]
+    WrongProof,
+}
+
+/// An exchange that waits for the client's first message.
+#[derive(Debug)]
+pub struct ScramServer {
+    secret: ScramSecret,
+    nonce: String,
+    doomed: bool,
+}
+
+impl ScramServer {
+    /// An exchange against `secret`. `nonce` is our half: random, printable, no commas, never used before.
+    pub fn start(secret: ScramSecret, nonce: String) -> Self {
+        Self { secret, nonce, doomed: false }
+    }
+
+    /// An exchange that fails at its end, for a user that is unknown or has no SCRAM secret. Its salt is the
+    /// user's own, so it looks the same at each try.
+    pub fn mock(user: &str, salts: &SaltKey, nonce: String) -> Self {
+        let salt = salts.salt_of(user).to_vec();
+        let secret =
+            ScramSecret { iterations: DEFAULT_ITERATIONS, salt, stored_key: [0; 32], server_key: [0; 32] };
+        Self { secret, nonce, doomed: true }
+    }
+
+    /// Takes client-first-message; returns server-first-message.
+    pub fn client_first(self, message: &[u8]) -> Result<(String, ScramAwaitFinal), ScramError> {
+        let text = message_text(message)?;
+        let (binding, bare) = gs2_header(text)?;
+        let mut rest = bare;
+        if rest.starts_with("m=") {
+            return Err(ScramError::Protocol("client requires an unsupported SCRAM extension"));
+        }
+        attribute(&mut rest, 'n')?;
+        let client_nonce = attribute(&mut rest, 'r')?;
+        if client_nonce.is_empty() || !client_nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ScramError::Protocol("malformed SCRAM message (nonce is empty or not printable)"));
+        }
+        check_extensions(rest)?;
+
+        let Self { secret, nonce, doomed } = self;
+        let nonce = format!("{client_nonce}{nonce}");
+        let server_first = format!("r={nonce},s={},i={}", BASE64.encode(&secret.salt), secret.iterations);
+        let next =
+            ScramAwaitFinal { secret, doomed, binding, transcript: format!("{bare},{server_first}"), nonce };
+        Ok((server_first, next))
+    }
+}
+
+/// An exchange that waits for the client's proof.
+#[derive(Debug)]
+pub struct ScramAwaitFinal {
+    secret: ScramSecret,
+    doomed: bool,
+    binding: ChannelBinding,
+    /// AuthMessage so far: client-first-message-bare "," server-first-message.
+    transcript: String,
+    /// Both halves.
+    nonce: String,
+}
+
+impl ScramAwaitFinal {
+    /// Takes client-final-message; returns server-final-message and the key that the client proved to hold.
+    ///
+    /// Errors: [`ScramError::WrongProof`] alone says that the password was wrong.
+    pub fn client_final(self, message: &[u8]) -> Result<(String, ClientKey), ScramError> {
+        let text = message_text(message)?;
+        let (without_proof, proof) =
+            text.split_once(",p=").ok_or(ScramError::Protocol("malformed SCRAM message (no proof)"))?;
+        let mut rest = without_proof;
+        if attribute(&mut rest, 'c')? != self.binding.encoded() {
+            return Err(ScramError::Protocol("unexpected SCRAM channel-binding attribute"));
+        }
+        if attribute(&mut rest, 'r')? != self.nonce {
+            return Err(ScramError::Protocol("invalid SCRAM response (nonce does not match)"));
+        }
+        check_extensions(rest)?;
+        let proof = decode_key(proof).ok_or(ScramError::Protocol("malformed SCRAM message (bad proof)"))?;
+
+        let auth_message = format!("{},{without_proof}", self.transcript);
+        let client_key = self.prove(&proof, auth_message.as_bytes()).ok_or(ScramError::WrongProof)?;
+        let signature = hmac(&self.secret.server_key, auth_message.as_bytes());
+        Ok((format!("v={}", BASE64.encode(signature)), client_key))
+    }
+
+    fn prove(&self, proof: &[u8; 32], auth_message: &[u8]) -> Option<ClientKey> {
+        let signature = hmac(&self.secret.stored_key, auth_message);
+        // Doom is looked at last, so that it takes no less time.
+        self.secret.accept(xor(proof, &signature)).filter(|_| !self.doomed)
+    }
+}
+
+/// What the client said of channel binding.
+///
+/// Once SCRAM-SHA-256-PLUS is offered, `y` must be refused (somebody hid the offer), and `p` gets a variant with
+/// the binding's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChannelBinding {
+    /// `n`: the client can't.
+    Unsupported,
+    /// `y`: the client can, and thinks that we can't, which is so.
+    NotOffered,
+}
+
+impl ChannelBinding {
+    /// The gs2 header in base64, as the client must repeat it under its proof.
+    fn encoded(self) -> &'static str {
+        match self {
+            Self::Unsupported => "biws",
+            Self::NotOffered => "eSws",
+        }
+    }
+}
+
+/// Takes the gs2 header off client-first-message; the remainder is client-first-message-bare.
+fn gs2_header(text: &str) -> Result<(ChannelBinding, &str), ScramError> {
+    let (flag, rest) = text.split_once(',').ok_or(ScramError::Protocol("malformed SCRAM message"))?;
+    let binding = match flag {
+        "n" => ChannelBinding::Unsupported,
+        "y" => ChannelBinding::NotOffered,
+        _ if flag.starts_with("p=") => {
+            return Err(ScramError::Protocol(
+                "malformed SCRAM message (channel binding data without SCRAM-SHA-256-PLUS)",
+            ));
+        }
+        _ => return Err(ScramError::Protocol("malformed SCRAM message (unexpected channel-binding flag)")),
+    };
+    match rest.split_once(',') {
+        Some(("", bare)) => Ok((binding, bare)),
+        Some((identity, _)) if identity.starts_with("a=") => {
+            Err(ScramError::Protocol("client uses authorization identity, but it is not supported"))
+        }
+        _ => Err(ScramError::Protocol("malformed SCRAM message")),
+    }
+}
+
+fn message_text(message: &[u8]) -> Result<&str, ScramError> {
+    if message.is_empty() || message.len() > MAX_MESSAGE {
+        return Err(ScramError::Protocol("malformed SCRAM message (bad length)"));
+    }
+    if message.contains(&0) {
+        return Err(ScramError::Protocol("malformed SCRAM message (length does not match)"));
+    }
+    str::from_utf8(message).map_err(|_| ScramError::Protocol("malformed SCRAM message (not UTF-8)"))
+}
+
+/// Takes `name=value` off the front, and the comma after it.
+fn attribute<'a>(rest: &mut &'a str, name: char) -> Result<&'a str, ScramError> {
+    let (first, after) = rest.split_once(',').unwrap_or((rest, ""));
+    *rest = after;
+    first
+        .strip_prefix(name)
+        .and_then(|value| value.strip_prefix('='))
+        .ok_or(ScramError::Protocol("malformed SCRAM message (expected another attribute)"))
+}
+
+/// Extensions are ignored, as RFC 5802 asks, but must look like attributes.
+fn check_extensions(mut rest: &str) -> Result<(), ScramError> {
+    while let Some(name) = rest.chars().next() {
+        if !name.is_ascii_alphabetic() {
+            return Err(ScramError::Protocol("malformed SCRAM message (invalid attribute)"));
+        }
+        attribute(&mut rest, name)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postgres_protocol::authentication::sasl::{ChannelBinding as ClientBinding, ScramSha256};
+    use proptest::prelude::*;
+
+    // RFC 7677, section 3.
+    const SERVER_NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    const CLIENT_FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+    const SERVER_FIRST: &str =
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+        p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+
+    fn server() -> ScramServer {
+        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        ScramServer::start(ScramSecret::derive(b"pencil", &salt, 4096), SERVER_NONCE.into())
+    }
+
+    fn first_error(message: &str) -> ScramError {
+        server().client_first(message.as_bytes()).map(|(text, _)| text).unwrap_err()
+    }
+
+    fn final_error(message: &str) -> ScramError {
+        let (_, server) = server().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        server.client_final(message.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_exchange_of_rfc_7677_is_reproduced() {
+        let (server_first, server) = server().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        assert_eq!(server_first, SERVER_FIRST);
+        let (server_final, client_key) = server.client_final(CLIENT_FINAL.as_bytes()).unwrap();
+        assert_eq!(server_final, SERVER_FINAL);
+        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        assert_eq!(ScramSecret::derive(b"pencil", &salt, 4096).client_key(b"pencil"), Some(client_key));
+    }
+
+    #[test]
+    fn a_client_of_rust_postgres_gets_in_and_believes_us() {
+        for binding in [ClientBinding::unsupported(), ClientBinding::unrequested()] {
+            let mut client = ScramSha256::new(b"pencil", binding);
+            let (server_first, server) = server().client_first(client.message()).unwrap();
+            client.update(server_first.as_bytes()).unwrap();
+            let (server_final, _) = server.client_final(client.message()).unwrap();
+            client.finish(server_final.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_client_that_binds_to_the_channel_is_refused() {
+        let client = ScramSha256::new(b"pencil", ClientBinding::tls_server_end_point(vec![1; 32]));
+        let error = server().client_first(client.message()).unwrap_err();
+        assert!(matches!(error, ScramError::Protocol(text) if text.contains("channel binding data")));
+    }
+
+    #[test]
+    fn the_channel_binding_flag_cannot_change_midway() {
+        let (_, server) = server().client_first(CLIENT_FIRST.replacen('n', "y", 1).as_bytes()).unwrap();
+        let error = server.client_final(CLIENT_FINAL.as_bytes()).unwrap_err();
+        assert_eq!(error, ScramError::Protocol("unexpected SCRAM channel-binding attribute"));
+    }
+
+    #[test]
+    fn a_tampered_nonce_is_a_breach_of_protocol() {
+        let cut = CLIENT_FINAL.replace("$k0,", "$k,");
+        let other = CLIENT_FINAL.replace("r=rOpr", "r=rOpR");
+        for message in [cut, other] {
+            assert_eq!(
+                final_error(&message),
+                ScramError::Protocol("invalid SCRAM response (nonce does not match)")
+            );
+        }
+    }
+
+    #[test]
+    fn a_tampered_proof_or_transcript_is_a_wrong_password() {
+        assert_eq!(final_error(&CLIENT_FINAL.replace("p=dHzb", "p=dHzc")), ScramError::WrongProof);
+        assert_eq!(final_error(&CLIENT_FINAL.replace(",p=", ",x=1,p=")), ScramError::WrongProof);
+    }
+
+    #[test]
+    fn a_mock_exchange_repeats_its_salt_and_fails_even_for_the_right_proof() {
+        let salts = SaltKey::from_bytes([9; 32]);
+        let mock = || ScramServer::mock("ghost", &salts, SERVER_NONCE.into());
+        let (first, _) = mock().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        let (again, _) = mock().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        assert_eq!(first, again);
+        assert_eq!(first.len(), SERVER_FIRST.len());
+
+        let right = ScramServer { doomed: true, ..server() };
+        let (_, right) = right.client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        assert_eq!(right.client_final(CLIENT_FINAL.as_bytes()).unwrap_err(), ScramError::WrongProof);
+    }
+
+    #[test]
+    fn malformed_first_messages_are_refused() {
+        let long = format!("{CLIENT_FIRST}{}", "x".repeat(MAX_MESSAGE));
+        for message in [
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "x,,n=,r=a",
+            "n,a=admin,n=,r=a",
+            "n,,m=x,n=,r=a",
+            "n,,r=a,n=",
+            "n,,n=,r=",
+            "n,,n=,r=a b",
+            "n,,n=,r=ä",
+            "n,,n=,r=a,1=b",
+            "n,,n=,r=a,xb",
+            "n,,n=,r=a\0",
+            "n,,n=\0,r=a",
+            &long,
+        ] {
+            assert!(matches!(first_error(message), ScramError::Protocol(_)), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_final_messages_are_refused() {
+        let twice = format!("{CLIENT_FINAL},p=AAAA");
+        let tail = format!("{CLIENT_FINAL},x=1");
+        let short = CLIENT_FINAL.replace("dHzb", "");
+        for message in ["", "c=biws", "p=AAAA", "c=biws,p=AAAA", "r=a,c=biws,p=AAAA", &twice, &tail, &short] {
+            assert!(matches!(final_error(message), ScramError::Protocol(_)), "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_messages_never_panic(
+            first in prop_oneof![
+                any::<Vec<u8>>(),
+                "[nyp]?,(a=)?,n=.{0,8},r=.{0,8}(,.=.{0,4})?".prop_map(String::into_bytes),
+            ],
+            last in prop_oneof![any::<Vec<u8>>(), "c=.{0,8},r=.{0,8},p=.{0,50}".prop_map(String::into_bytes)],
+        ) {
+            let mock = ScramServer::mock("ghost", &SaltKey::from_bytes([9; 32]), "nonce".into());
+            if let Ok((_, server)) = mock.client_first(&first) {
+                prop_assert!(server.client_final(&last).is_err());
+            }
+            let mock = ScramServer::mock("ghost", &SaltKey::from_bytes([9; 32]), "nonce".into());
+            let (_, server) = mock.client_first(b"n,,n=,r=a").unwrap();
+            prop_assert!(server.client_final(&last).is_err());
+        }
+    }
+}

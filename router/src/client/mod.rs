@@ -1,0 +1,147 @@
+//! From an accepted socket to a session: startup message, authentication, greeting.
+//! Source: PostgreSQL, "Frontend/Backend Protocol", Start-up. Nothing a client sends before it has proven who it is
+//! makes us keep more than a few kilobytes.
+
+pub mod auth;
+mod login;
+mod startup;
+
+use crate::admin;
+use crate::error::ClientError;
+use crate::proxy::{ADMIN_DATABASE, Proxy};
+use crate::reply;
+use crate::session::Session;
+use shardway_pool::stream::Stream;
+use shardway_pool::wire::Wire;
+use startup::Hello;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Why a client never became a session.
+#[derive(Debug)]
+pub(crate) enum Rejected {
+    /// It is told why.
+    Error(ClientError),
+    /// It is gone, or got all it wanted.
+    Gone,
+}
+
+impl From<ClientError> for Rejected {
+    fn from(error: ClientError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<io::Error> for Rejected {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Counts a connection while it lasts.
+struct Counted(Arc<Proxy>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Serves one accepted connection until it ends.
+pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
+    let before = proxy.connections.fetch_add(1, Ordering::AcqRel);
+    let counted = Counted(proxy.clone());
+    let mut wire = Wire::new(stream);
+    let limit = proxy.world().config.server.client_login_timeout;
+    let limit = if limit.is_zero() { Duration::from_secs(3600) } else { limit };
+    let full = before >= proxy.world().config.server.max_client_conn;
+    let entered = match tokio::time::timeout(limit, Box::pin(enter(&proxy, &mut wire, full))).await {
+        Ok(entered) => entered,
+        Err(_) => Err(ClientError::fatal("08P01", "client_login_timeout").into()),
+    };
+    match entered {
+        Ok(hello) => {
+            let user = hello.user.clone();
+            Box::pin(converse(proxy, wire, hello)).await;
+            tracing::debug!(user, "client left");
+        }
+        Err(Rejected::Gone) => {}
+        Err(Rejected::Error(error)) => {
+            proxy.metrics.login_failures.inc();
+            tracing::info!(code = error.code, "client not let in: {}", error.message);
+            say_goodbye(&mut wire, &error).await;
+        }
+    }
+    drop(counted);
+}
+
+/// Startup and authentication.
+async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Hello, Rejected> {
+    let hello = startup::hello(proxy, wire).await?;
+    if full {
+        return Err(ClientError::fatal("53300", "no more connections allowed (max_client_conn)").into());
+    }
+    login::authenticate(proxy, wire, &hello).await?;
+    Ok(hello)
+}
+
+/// The session, or the admin console.
+async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
+    proxy.metrics.clients.inc();
+    let world = proxy.world();
+    let outcome = if is_admin(&hello.database) && !world.databases.contains_key(&hello.database) {
+        admin::serve(&proxy, &mut wire, &hello.user).await
+    } else {
+        open(&proxy, &mut wire, hello).await
+    };
+    match outcome {
+        Ok(Some(greeting)) => {
+            let mut session = Session::new(proxy.clone(), world, wire, greeting);
+            match session.greet().await {
+                Ok(()) => session.run().await,
+                Err(error) => {
+                    proxy.metrics.login_failures.inc();
+                    session.refuse(&error).await;
+                }
+            }
+        }
+        Ok(None) => {}
+        Err(error) => say_goodbye(&mut wire, &error).await,
+    }
+    proxy.metrics.clients.dec();
+}
+
+/// Whether a database name means the admin database.
+pub(crate) fn is_admin(database: &str) -> bool {
+    database == ADMIN_DATABASE || database == "pgbouncer"
+}
+
+async fn open(
+    proxy: &Arc<Proxy>,
+    wire: &mut Wire,
+    hello: Hello,
+) -> Result<Option<crate::session::Greeting>, ClientError> {
+    let world = proxy.world();
+    let Some(database) = world.databases.get(&hello.database).cloned() else {
+        return Err(ClientError::fatal("3D000", format!("database \"{}\" does not exist", hello.database)));
+    };
+    if !hello.unknown_options.is_empty() || hello.minor > 0 {
+        reply::negotiate(&mut wire.output, hello.unknown_options);
+    }
+    let unsharded = database.planning().schema.is_unsharded();
+    if let Some(encoding) = hello.settings.value("client_encoding")
+        && !unsharded
+        && !crate::session::is_utf8(encoding)
+    {
+        return Err(ClientError::fatal("0A000", "client_encoding must be UTF8: keys are read from text"));
+    }
+    let (key, cancel) = proxy.register();
+    Ok(Some(crate::session::Greeting { user: hello.user, database, settings: hello.settings, key, cancel }))
+}
+
+async fn say_goodbye(wire: &mut Wire, error: &ClientError) {
+    reply::error(&mut wire.output, error);
+    let _ = tokio::time::timeout(Duration::from_secs(5), wire.flush()).await;
+}

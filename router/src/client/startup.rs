@@ -1,0 +1,190 @@
+//! The first packets of a connection: SSL and GSS requests, cancel requests, the startup message.
+
+use super::Rejected;
+use crate::error::ClientError;
+use crate::proxy::Proxy;
+use shardway_pool::cancel::{BackendKey, CANCEL_CODE};
+use shardway_pool::frame;
+use shardway_pool::settings::Settings;
+use shardway_pool::wire::Wire;
+use std::sync::Arc;
+
+/// The largest startup packet (`MAX_STARTUP_PACKET_LENGTH`).
+const MAX_STARTUP: usize = 10_000;
+const SSL_REQUEST: u32 = 80_877_103;
+const GSS_REQUEST: u32 = 80_877_104;
+
+/// What a startup message asks for.
+pub(crate) struct Hello {
+    /// Role.
+    pub user: String,
+    /// Database; the role's name where none is given.
+    pub database: String,
+    /// Parameters to set.
+    pub settings: Settings,
+    /// Minor protocol version asked for.
+    pub minor: u16,
+    /// `_pq_.` options that nobody knows.
+    pub unknown_options: Vec<String>,
+}
+
+/// Reads packets up to the startup message. A cancel request is carried out, and ends the connection.
+pub(crate) async fn hello(proxy: &Arc<Proxy>, wire: &mut Wire) -> Result<Hello, Rejected> {
+    loop {
+        let packet = packet(wire).await?;
+        let (code, rest) = frame::i32(&packet).ok_or_else(invalid)?;
+        match code as u32 {
+            SSL_REQUEST | GSS_REQUEST => {
+                // What was sent behind the request came before any encryption: nobody may slip that in.
+                if !wire.input.is_empty() {
+                    return Err(ClientError::protocol("received unencrypted data after SSL or GSSAPI request").into());
+                }
+                wire.output.push(b'N');
+                wire.flush().await?;
+            }
+            CANCEL_CODE => {
+                if let Some(key) = BackendKey::parse(rest) {
+                    proxy.cancel(key).await;
+                }
+                return Err(Rejected::Gone);
+            }
+            version if version >> 16 == 3 => return Ok(startup(rest, version as u16)?),
+            version => {
+                let message = format!(
+                    "unsupported frontend protocol {}.{}: server supports 3.0 to 3.0",
+                    version >> 16,
+                    version & 0xffff
+                );
+                return Err(ClientError::fatal("0A000", message).into());
+            }
+        }
+    }
+}
+
+/// One packet without a tag: its body.
+async fn packet(wire: &mut Wire) -> Result<Vec<u8>, Rejected> {
+    while wire.input.len() < 4 {
+        wire.fill().await?;
+    }
+    let length = frame::i32(wire.input.filled()).map_or(0, |(n, _)| n);
+    let length = usize::try_from(length).unwrap_or(0);
+    if !(8..=MAX_STARTUP).contains(&length) {
+        return Err(ClientError::protocol("invalid length of startup packet").into());
+    }
+    while wire.input.len() < length {
+        wire.fill().await?;
+    }
+    let body = wire.input.filled()[4..length].to_vec();
+    wire.input.consume(length);
+    Ok(body)
+}
+
+fn invalid() -> ClientError {
+    ClientError::protocol("invalid startup packet layout: expected terminator as last byte")
+}
+
+fn startup(mut rest: &[u8], minor: u16) -> Result<Hello, ClientError> {
+    let mut hello = Hello {
+        user: String::new(),
+        database: String::new(),
+        settings: Settings::default(),
+        minor,
+        unknown_options: Vec::new(),
+    };
+    loop {
+        let (name, more) = frame::cstr(rest).ok_or_else(invalid)?;
+        if name.is_empty() {
+            if !more.is_empty() {
+                return Err(invalid());
+            }
+            break;
+        }
+        let (value, more) = frame::cstr(more).ok_or_else(invalid)?;
+        let text = |bytes: &[u8]| {
+            String::from_utf8(bytes.to_vec()).map_err(|_| ClientError::protocol("startup packet is not UTF-8"))
+        };
+        parameter(&mut hello, text(name)?, text(value)?)?;
+        rest = more;
+    }
+    if hello.user.is_empty() {
+        return Err(ClientError::fatal("28000", "no PostgreSQL user name specified in startup packet"));
+    }
+    if hello.database.is_empty() {
+        hello.database.clone_from(&hello.user);
+    }
+    Ok(hello)
+}
+
+fn parameter(hello: &mut Hello, name: String, value: String) -> Result<(), ClientError> {
+    match name.as_str() {
+        "user" => hello.user = value,
+        "database" => hello.database = value,
+        "options" => options(&mut hello.settings, &value)?,
+        "replication" => match value.to_ascii_lowercase().as_str() {
+            "false" | "off" | "no" | "0" => {}
+            _ => return Err(ClientError::fatal("0A000", "replication connections are not supported; connect to the server directly")),
+        },
+        // Every server connection has it already.
+        "client_encoding" if crate::session::is_utf8(&value) => {}
+        name if name.starts_with("_pq_.") => hello.unknown_options.push(name.to_owned()),
+        name => hello.settings.set_value(name, &value),
+    }
+    Ok(())
+}
+
+/// `-c name=value` and `--name=value`, with backslashes before spaces. Source: `pg_split_opts`.
+fn options(settings: &mut Settings, text: &str) -> Result<(), ClientError> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.extend(chars.next()),
+            c if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("--") {
+            Some(assignment) => Some(assignment.to_owned()),
+            None if word == "-c" => words.next(),
+            None => word.strip_prefix("-c").map(str::to_owned),
+        };
+        let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) else {
+            return Err(ClientError::fatal("0A000", format!("the startup option \"{word}\" is not supported")));
+        };
+        settings.set_value(&name.replace('-', "_"), value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_split_as_postgres_splits_them() {
+        let mut settings = Settings::default();
+        options(&mut settings, r"-c search_path=a\ b -cwork_mem=1MB --statement-timeout=5").unwrap();
+        assert_eq!(settings.value("search_path"), Some("a b"));
+        assert_eq!(settings.value("work_mem"), Some("1MB"));
+        assert_eq!(settings.value("statement_timeout"), Some("5"));
+        assert!(options(&mut settings, "-X").is_err());
+    }
+
+    #[test]
+    fn a_startup_packet_needs_its_terminator_and_a_user() {
+        assert!(startup(b"user\0a\0database\0b\0\0", 0).is_ok());
+        assert!(startup(b"user\0a\0", 0).is_err());
+        assert!(startup(b"user\0a\0\0x", 0).is_err());
+        assert_eq!(startup(b"database\0b\0\0", 0).err().unwrap().code, "28000");
+    }
+}

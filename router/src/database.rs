@@ -1,0 +1,224 @@
+//! One database as clients see it: its shard groups, its schema, and the plans made with it.
+
+use crate::plan_cache::Planning;
+use crate::schema::{GroupId, Schema, ShardRef};
+use arc_swap::ArcSwap;
+use shardway_config as config;
+use shardway_pool::catalog::{self, Catalog};
+use shardway_pool::control::{self, Control};
+use shardway_pool::shard::{Server, Shard};
+use shardway_pool::{Login, ServerAddress};
+use shardway_shardmap::{Function, MapError, RangeEntry, ShardId, ShardMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Schema reads that failed are not repeated before this, however many statements ask.
+const REFRESH_PAUSE: Duration = Duration::from_millis(500);
+
+/// One shard group at work.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its shards: element *i* is shard *i*.
+    pub shards: Vec<Arc<Shard>>,
+    /// Columns that shard a table, for hints by key.
+    pub keys: Vec<String>,
+}
+
+/// A database at work.
+#[derive(Debug)]
+pub struct Database {
+    /// What clients connect to.
+    pub name: String,
+    /// As configured.
+    pub config: config::Database,
+    /// Its groups.
+    pub groups: Vec<Group>,
+    /// Their maps.
+    pub maps: Vec<ShardMap>,
+    planning: ArcSwap<Planning>,
+    unlisted: config::UnlistedTables,
+    control_login: Option<Login>,
+    refreshing: tokio::sync::Mutex<Option<Instant>>,
+    schema_read: std::sync::atomic::AtomicBool,
+    watchers: std::sync::Mutex<JoinSet<()>>,
+}
+
+impl Database {
+    /// From its configuration; servers of `old` that stay keep their pools. Watches their health from here on.
+    pub fn start(
+        database: &config::Database,
+        whole: &config::Config,
+        old: Option<&Database>,
+    ) -> Result<Arc<Self>, MapError> {
+        let maps = database.groups.iter().map(shard_map).collect::<Result<Vec<_>, _>>()?;
+        let groups: Vec<Group> = database
+            .groups
+            .iter()
+            .map(|group| Group {
+                name: group.name.clone(),
+                keys: group.keys.clone(),
+                shards: group.shards.iter().map(|s| Arc::new(shard(s, whole, old))).collect(),
+            })
+            .collect();
+        let control_login = control_login(database, whole);
+        let schema = Schema::unread(&maps);
+        let this = Self {
+            name: database.name.clone(),
+            config: database.clone(),
+            groups,
+            maps,
+            planning: ArcSwap::from_pointee(Planning::new(schema)),
+            unlisted: whole.routing.unlisted_tables,
+            control_login,
+            refreshing: tokio::sync::Mutex::new(None),
+            schema_read: std::sync::atomic::AtomicBool::new(false),
+            watchers: std::sync::Mutex::default(),
+        };
+        this.watch(whole.routing.health_check_interval);
+        Ok(Arc::new(this))
+    }
+
+    fn watch(&self, interval: Duration) {
+        let Some(login) = &self.control_login else {
+            tracing::warn!(database = self.name, "no login with a password is known for health checks");
+            return;
+        };
+        let interval = if interval.is_zero() { Duration::from_secs(5) } else { interval };
+        let mut watchers = self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for group in &self.groups {
+            for (id, shard) in group.shards.iter().enumerate() {
+                let name = format!("{}/{}/{id}", self.name, group.name);
+                watchers.spawn(control::watch(name, shard.clone(), login.clone(), interval));
+            }
+        }
+    }
+
+    /// The schema and its plans, as last read.
+    pub fn planning(&self) -> Arc<Planning> {
+        self.planning.load_full()
+    }
+
+    /// Whether the schema has been read at least once.
+    pub fn is_schema_read(&self) -> bool {
+        self.schema_read.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// A shard.
+    pub fn shard(&self, at: ShardRef) -> &Arc<Shard> {
+        &self.groups[at.group.0].shards[at.shard.0 as usize]
+    }
+
+    /// Every shard of a group.
+    pub fn shards_of(&self, group: GroupId) -> impl Iterator<Item = ShardRef> + use<> {
+        let count = self.groups[group.0].shards.len() as u32;
+        (0..count).map(move |shard| ShardRef { group, shard: ShardId(shard) })
+    }
+
+    /// Every shard of every group.
+    pub fn all_shards(&self) -> impl Iterator<Item = ShardRef> + '_ {
+        (0..self.groups.len()).flat_map(|g| self.shards_of(GroupId(g)))
+    }
+
+    /// Reads the schema again. `seen`: the planning that a statement found wanting; if another one has been read
+    /// since, that one is as good. Errors: in words, for the log and the client.
+    pub async fn refresh(&self, seen: Option<&Arc<Planning>>) -> Result<(), String> {
+        let mut last = self.refreshing.lock().await;
+        if let Some(seen) = seen {
+            let read_since = !Arc::ptr_eq(seen, &self.planning.load_full());
+            let too_soon = last.is_some_and(|at| at.elapsed() < REFRESH_PAUSE);
+            if read_since || too_soon {
+                return Ok(());
+            }
+        }
+        *last = Some(Instant::now());
+        let mut catalogs = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            catalogs.push(self.read_catalog(group).await?);
+        }
+        let (schema, problems) = Schema::lower(&self.config, self.unlisted, &self.maps, &catalogs);
+        for problem in problems {
+            tracing::error!(database = self.name, "{}", problem.0);
+        }
+        tracing::info!(database = self.name, tables = schema.tables().count(), "schema read");
+        self.planning.store(Arc::new(Planning::new(schema)));
+        self.schema_read.store(true, std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    /// The catalog of a group, from the first of its shards that answers.
+    async fn read_catalog(&self, group: &Group) -> Result<Catalog, String> {
+        let mut failure = String::from("the group has no shard");
+        for shard in &group.shards {
+            for server in std::iter::once(shard.primary()).chain(&shard.servers) {
+                let login = server.login.as_ref().or(self.control_login.as_ref());
+                let Some(login) = login else {
+                    failure = "no login with a password is known for reading catalogs".to_owned();
+                    continue;
+                };
+                let read = async { catalog::read(&Control::new(&server.address, login)?).await };
+                match tokio::time::timeout(Duration::from_secs(10), read).await {
+                    Ok(Ok(catalog)) => return Ok(catalog),
+                    Ok(Err(e)) => failure = format!("{}: {e}", server.address),
+                    Err(_) => failure = format!("{}: no answer in time", server.address),
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// Lowers a group's function.
+fn shard_map(group: &config::Group) -> Result<ShardMap, MapError> {
+    let function = match &group.function {
+        config::ShardFunction::Fnv1a => Function::Fnv1a,
+        config::ShardFunction::Modulo => Function::Modulo,
+        config::ShardFunction::Range(ranges) => Function::Range(
+            ranges.iter().map(|r| RangeEntry { from: r.from, to: r.to, shard: ShardId(r.shard) }).collect(),
+        ),
+        config::ShardFunction::List(lists) => Function::List(
+            lists.iter().flat_map(|l| l.values.iter().map(|v| (v.clone(), ShardId(l.shard)))).collect(),
+        ),
+    };
+    ShardMap::new(function, group.shards.len() as u32)
+}
+
+fn shard(shard: &config::Shard, whole: &config::Config, old: Option<&Database>) -> Shard {
+    let servers = std::iter::once(&shard.primary).chain(&shard.replicas);
+    Shard::new(servers.map(|endpoint| server(endpoint, whole, old)).collect())
+}
+
+/// A server, the old one where nothing of it changed.
+fn server(endpoint: &config::Endpoint, whole: &config::Config, old: Option<&Database>) -> Arc<Server> {
+    let address = ServerAddress::new(endpoint, whole.pool.server_tls);
+    let login = endpoint.user.as_ref().map(|user| Login { user: user.clone(), password: endpoint.password.clone() });
+    let kept = old.into_iter().flat_map(|d| &d.groups).flat_map(|g| &g.shards).flat_map(|s| &s.servers);
+    let same = |s: &&Arc<Server>| *s.address == address && s.login == login;
+    kept.into_iter().find(same).cloned().unwrap_or_else(|| Server::new(address, login))
+}
+
+/// Who reads catalogs and health: the database's own login, else the first user whose password is plain text.
+fn control_login(database: &config::Database, whole: &config::Config) -> Option<Login> {
+    if let Some(user) = &database.user {
+        return Some(Login { user: user.clone(), password: database.password.clone() });
+    }
+    let endpoint = database.groups.first().and_then(|g| g.shards.first()).map(|s| &s.primary);
+    if let Some(user) = endpoint.and_then(|e| e.user.as_ref()) {
+        return Some(Login { user: user.clone(), password: endpoint.and_then(|e| e.password.clone()) });
+    }
+    let plain = |user: &&config::User| user.password.as_ref().is_some_and(|p| is_plain(p.expose()));
+    let admin = |user: &config::User| {
+        whole.server.admin_users.contains(&user.name) || whole.server.stats_users.contains(&user.name)
+    };
+    let users = &whole.users;
+    let chosen = users.iter().filter(plain).find(|u| !admin(u)).or_else(|| users.iter().find(plain)).or(users.first());
+    chosen.map(|user| Login { user: user.name.clone(), password: user.password.clone() })
+}
+
+/// Whether a stored password is the password itself, not a hash of it.
+pub fn is_plain(stored: &str) -> bool {
+    let md5 = stored.len() == 35 && stored.starts_with("md5") && stored[3..].bytes().all(|b| b.is_ascii_hexdigit());
+    !md5 && !stored.starts_with("SCRAM-SHA-256$")
+}

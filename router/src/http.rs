@@ -1,0 +1,189 @@
+//! /metrics and /health/*, over HTTP.
+
+use crate::proxy::{Phase, Proxy};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Serves until the proxy stops. Errors: the listener fails.
+pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener) -> io::Result<()> {
+    let mut phase = proxy.phase();
+    let app = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health/live", get(|| async { "alive\n" }))
+        .route("/health/ready", get(ready))
+        .route("/health/storage", get(storage))
+        .with_state(proxy);
+    let stop = async move {
+        let _ = phase.wait_for(|p| *p == Phase::Stopping).await;
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await
+}
+
+async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
+    let mut text = proxy.metrics.text();
+    pool_gauges(&proxy, &mut text);
+    cache_counters(&proxy, &mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Ready: every shard has a primary that is up, and the schema is known.
+async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
+    let missing = not_ready(&proxy);
+    if *proxy.phase().borrow() != Phase::Serving {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    }
+    if missing.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n").into_response()
+}
+
+fn not_ready(proxy: &Proxy) -> Vec<String> {
+    let world = proxy.world();
+    let mut missing = Vec::new();
+    for database in world.databases.values() {
+        if !database.is_schema_read() {
+            missing.push(format!("{}: the schema is not known yet", database.name));
+        }
+        for group in &database.groups {
+            for (id, shard) in group.shards.iter().enumerate() {
+                let primary = shard.primary();
+                if !primary.health.is_up() {
+                    let why = primary.health.last_error().unwrap_or_else(|| "not asked yet".to_owned());
+                    missing.push(format!("{}/{}/{id}: {} is down: {why}", database.name, group.name, primary.address));
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// Servers, lag and the cache as JSON, for dashboards.
+async fn storage(State(proxy): State<Arc<Proxy>>) -> Response {
+    let world = proxy.world();
+    let mut shards = Vec::new();
+    for database in world.databases.values() {
+        for group in &database.groups {
+            for (id, shard) in group.shards.iter().enumerate() {
+                let servers: Vec<_> = shard
+                    .servers
+                    .iter()
+                    .map(|server| {
+                        let pools: Vec<_> = server.pools().iter().map(|(_, pool)| pool.stats()).collect();
+                        serde_json::json!({
+                            "address": server.address.to_string(),
+                            "up": server.health.is_up(),
+                            "role": format!("{:?}", server.health.role()).to_ascii_lowercase(),
+                            "lag_ms": server.health.lag().as_millis() as u64,
+                            "active": pools.iter().map(|p| p.active).sum::<usize>(),
+                            "idle": pools.iter().map(|p| p.idle).sum::<usize>(),
+                            "waiting": pools.iter().map(|p| p.waiting).sum::<usize>(),
+                            "error": server.health.last_error(),
+                        })
+                    })
+                    .collect();
+                shards.push(serde_json::json!({
+                    "database": database.name, "group": group.name, "shard": id, "servers": servers,
+                }));
+            }
+        }
+    }
+    let cache = (**proxy.cache.load()).as_ref().map(|cache| {
+        let stats = cache.stats();
+        serde_json::json!({
+            "l1_hits": stats.l1_hits, "l1_misses": stats.l1_misses,
+            "l2_hits": stats.l2_hits, "l2_misses": stats.l2_misses,
+            "l1_entries": stats.l1_entries, "redis_up": stats.redis_up,
+        })
+    });
+    let healthy = not_ready(&proxy).is_empty();
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::json!({ "healthy": healthy, "shards": shards, "cache": cache }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Pools and replicas: gathered when asked for, so that nothing is counted twice.
+fn pool_gauges(proxy: &Proxy, out: &mut String) {
+    let world = proxy.world();
+    for (name, help) in [
+        ("shardway_pool_connections", "Server connections by state"),
+        ("shardway_pool_waiting_clients", "Clients that wait for a server"),
+        ("shardway_server_up", "Whether the server answered the last check"),
+        ("shardway_replica_lag_seconds", "How far a replica is behind its primary"),
+    ] {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for database in world.databases.values() {
+            for group in &database.groups {
+                for (id, shard) in group.shards.iter().enumerate() {
+                    for server in &shard.servers {
+                        let labels = format!(
+                            "database=\"{}\",group=\"{}\",shard=\"{id}\",server=\"{}\"",
+                            escape(&database.name), escape(&group.name), escape(&server.address.to_string())
+                        );
+                        gauge(out, name, &labels, shard, server);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gauge(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    shard: &shardway_pool::shard::Shard,
+    server: &Arc<shardway_pool::shard::Server>,
+) {
+    match name {
+        "shardway_server_up" => {
+            let _ = writeln!(out, "{name}{{{labels}}} {}", u8::from(server.health.is_up()));
+        }
+        "shardway_replica_lag_seconds" => {
+            if !Arc::ptr_eq(server, shard.primary()) {
+                let _ = writeln!(out, "{name}{{{labels}}} {}", server.health.lag().as_secs_f64());
+            }
+        }
+        "shardway_pool_waiting_clients" => {
+            for (user, pool) in server.pools() {
+                let _ = writeln!(out, "{name}{{{labels},user=\"{}\"}} {}", escape(&user), pool.stats().waiting);
+            }
+        }
+        _ => {
+            for (user, pool) in server.pools() {
+                let stats = pool.stats();
+                for (state, value) in [("active", stats.active), ("idle", stats.idle), ("connecting", stats.connecting)] {
+                    let user = escape(&user);
+                    let _ = writeln!(out, "{name}{{{labels},user=\"{user}\",state=\"{state}\"}} {value}");
+                }
+            }
+        }
+    }
+}
+
+fn cache_counters(proxy: &Proxy, out: &mut String) {
+    let Some(cache) = (**proxy.cache.load()).clone() else { return };
+    let stats = cache.stats();
+    for (name, values) in [
+        ("shardway_cache_hits_total", [("l1", stats.l1_hits), ("l2", stats.l2_hits)]),
+        ("shardway_cache_misses_total", [("l1", stats.l1_misses), ("l2", stats.l2_misses)]),
+    ] {
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (level, value) in values {
+            let _ = writeln!(out, "{name}{{level=\"{level}\"}} {value}");
+        }
+    }
+    let _ = writeln!(out, "# TYPE shardway_cache_entries gauge\nshardway_cache_entries {}", stats.l1_entries);
+}
+
+/// A label value in Prometheus's text format.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,495 @@
+//! From a statement's text to its [`Plan`].
+
+use super::facts::Facts;
+use super::pin::{Pin, Places};
+use super::query::{Analyzer, Ctes, Found};
+use super::scope::{folded, relation_name};
+use super::{Access, Cacheable, Plan, Refusal, Route, SettingCall, Tier, dml, scatter};
+use crate::schema::{GroupId, Kind, Schema, ShardRef, Table};
+use crate::sql::command::Command;
+use crate::sql::scan::Scan;
+use shardway_shardmap::ShardId;
+use sqlparser::ast::{
+    CopySource, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem, SetExpr,
+    Statement, TableFactor, Value, Visit, Visitor,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Nesting the parser follows; deeper statements are refused rather than risked.
+const MAX_DEPTH: usize = 128;
+
+/// Plans one statement. `text` holds nothing but it (and perhaps a closing semicolon); `path` is the search path.
+pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
+    let command = Command::of(scan, text);
+    let builder = Builder { schema, path, text, scan };
+    match builder.plan(&command) {
+        Ok(plan) => plan,
+        Err(refusal) => builder.simple(command, Access::Write, Route::Refuse(refusal)),
+    }
+}
+
+struct Builder<'a> {
+    schema: &'a Schema,
+    path: &'a [String],
+    text: &'a str,
+    scan: &'a Scan,
+}
+
+/// What a statement does beyond naming tables.
+#[derive(Default)]
+struct Traits {
+    param_uses: HashMap<usize, usize>,
+    relations: usize,
+    functions: Vec<String>,
+    volatile: bool,
+    locks: bool,
+}
+
+impl Builder<'_> {
+    fn simple(&self, command: Command, access: Access, route: Route) -> Plan {
+        Plan {
+            command,
+            access,
+            route,
+            writes: Vec::new(),
+            cacheable: None,
+            setting: None,
+            shareable: true,
+            unknown: None,
+            tier: Tier::Single,
+        }
+    }
+
+    fn plan(&self, command: &Command) -> Result<Plan, Refusal> {
+        let any = Route::Any(GroupId(0));
+        let plan = |access, route| Ok(self.simple(command.clone(), access, route));
+        match command {
+            Command::Plannable => self.planned(command.clone()),
+            Command::Copy => self.copy(command.clone()),
+            Command::Explain => self.explain(command.clone()),
+            Command::Show => plan(Access::ReadPrimary, any),
+            Command::Stateful(what) => Err(Refusal {
+                code: "0A000",
+                message: format!("{what} is not supported: it would stay on one pooled server connection"),
+                hint: "Connect to the shard directly for this.",
+            }),
+            Command::SqlPrepared(what) => Err(Refusal {
+                code: "0A000",
+                message: format!("{what} is not supported through pooled server connections yet"),
+                hint: "Use the driver's prepared statements (the extended query protocol).",
+            }),
+            Command::TwoPhase => Err(Refusal::unsupported("PREPARE TRANSACTION and its kin are not supported")),
+            Command::Notify if self.schema.is_unsharded() => plan(Access::Write, any),
+            Command::Notify => plan(Access::Write, Route::One(ShardRef { group: GroupId(0), shard: ShardId(0) })),
+            Command::Ddl | Command::Utility => plan(Access::Write, self.everywhere(GroupId(0))),
+            // Handled by the session; where they reach a server, the running transaction says which.
+            _ => plan(Access::ReadPrimary, any),
+        }
+    }
+
+    fn everywhere(&self, group: GroupId) -> Route {
+        if self.schema.is_unsharded() { Route::Any(group) } else { Route::Everywhere(group) }
+    }
+
+    fn parse(&self) -> Result<Statement, Refusal> {
+        let parsed = Parser::new(&PostgreSqlDialect {})
+            .with_recursion_limit(MAX_DEPTH)
+            .try_with_sql(self.text)
+            .and_then(|mut parser| parser.parse_statements());
+        match parsed {
+            Ok(mut statements) if statements.len() == 1 => Ok(statements.remove(0)),
+            Ok(_) => Err(Refusal::unsupported("the statement could not be told apart from others")),
+            Err(e) => Err(Refusal::unsupported(format!("the statement is not understood: {e}"))),
+        }
+    }
+
+    fn planned(&self, command: Command) -> Result<Plan, Refusal> {
+        let statement = match self.parse() {
+            Ok(statement) => statement,
+            Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
+            Err(refusal) => return Err(refusal),
+        };
+        self.statement(command, &statement)
+    }
+
+    /// One shard in all: Postgres itself says what a statement means that is not understood here.
+    fn unparsed(&self, command: Command) -> Plan {
+        self.simple(command, Access::Write, Route::Any(GroupId(0)))
+    }
+
+    fn statement(&self, command: Command, statement: &Statement) -> Result<Plan, Refusal> {
+        let traits = self.traits(statement)?;
+        if let Some(setting) = setting_call(statement)? {
+            let mut plan = self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0)));
+            plan.setting = Some(setting);
+            return Ok(plan);
+        }
+        let places = Places::new(self.text, &self.scan.literals);
+        let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
+        let none = Facts::default();
+        let (access, written) = match statement {
+            Statement::Query(query) => {
+                analyzer.query(query, None, &none, &Ctes::new())?;
+                let primary = traits.volatile || traits.locks;
+                (if primary { Access::ReadPrimary } else { Access::Read }, dml::Written::default())
+            }
+            Statement::Insert(insert) => (Access::Write, dml::insert(&mut analyzer, insert)?),
+            Statement::Update(update) => (Access::Write, dml::update(&mut analyzer, update)?),
+            Statement::Delete(delete) => (Access::Write, dml::delete(&mut analyzer, delete)?),
+            _ if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
+            _ => return Err(Refusal::unsupported("this statement is not supported across shards yet")),
+        };
+        let mut plan = self.simple(command, access, Route::Any(GroupId(0)));
+        plan.unknown = analyzer.found.unknown.clone();
+        plan.writes.extend(written.table.clone());
+        if self.schema.is_unsharded() {
+            return Ok(plan);
+        }
+        // Every relation that the parser has seen was looked at by the analysis, or the plan is not proven.
+        if traits.relations != analyzer.found.relations {
+            return Err(Refusal::unsupported("the statement mentions tables in a way that is not understood"));
+        }
+        self.route(&mut plan, statement, &analyzer, &traits, written)?;
+        Ok(plan)
+    }
+
+    fn route(
+        &self,
+        plan: &mut Plan,
+        statement: &Statement,
+        analyzer: &Analyzer<'_>,
+        traits: &Traits,
+        written: dml::Written,
+    ) -> Result<(), Refusal> {
+        let found = &analyzer.found;
+        let group = one_group(found)?;
+        self.check_functions(traits, found)?;
+        let mut pins: Vec<Pin> = found.sharded.iter().filter_map(|s| s.pin.clone()).collect();
+        pins.extend(written.stored.clone());
+        pins.dedup();
+        let all_pinned = found.sharded.iter().all(|s| s.pin.is_some());
+        let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
+        plan.route = if writes_reference {
+            self.everywhere(group)
+        } else if let Some(place) = one_place(found)? {
+            if !pins.is_empty() || !found.sharded.is_empty() {
+                return Err(Refusal::unsupported("joining a local table with sharded tables is not supported yet"));
+            }
+            Route::One(place)
+        } else if found.sharded.is_empty() && pins.is_empty() {
+            if advisory(traits) { Route::One(ShardRef { group, shard: ShardId(0) }) } else { Route::Any(group) }
+        } else {
+            let scatter = match (statement, &written.table) {
+                (Statement::Query(query), None) => Some(self.scatter(query, group, found)),
+                _ => None,
+            };
+            match (all_pinned, scatter) {
+                (true, scatter) => Route::Keyed { group, pins, otherwise: scatter.and_then(Result::ok).map(Arc::new) },
+                (false, Some(scatter)) => Route::Scatter(Arc::new(scatter?)),
+                (false, None) => {
+                    return Err(Refusal::unsupported(
+                        "this statement would write on several shards, which is not supported yet",
+                    ));
+                }
+            }
+        };
+        match &plan.route {
+            Route::Keyed { otherwise, .. } => {
+                plan.shareable = otherwise.is_none();
+                plan.cacheable = self.cacheable(statement, found);
+            }
+            Route::Scatter(_) => {
+                plan.shareable = false;
+                plan.tier = Tier::Scatter;
+            }
+            Route::Any(_) => plan.cacheable = self.cacheable(statement, found),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A plain lookup in one table, nothing volatile in it.
+    fn cacheable(&self, statement: &Statement, found: &Found) -> Option<Cacheable> {
+        let Statement::Query(query) = statement else { return None };
+        let [table] = &found.tables[..] else { return None };
+        let plain = matches!(&*query.body, SetExpr::Select(select)
+            if select.from.len() == 1 && select.from[0].joins.is_empty() && super::query::is_row_by_row(select));
+        let bare = query.with.is_none() && query.locks.is_empty();
+        (plain && bare && found.relations == 1 && !table.has_row_security).then(|| Cacheable { table: table.clone() })
+    }
+
+    fn scatter(&self, query: &Query, group: GroupId, found: &Found) -> Result<scatter::Scatter, Refusal> {
+        let SetExpr::Select(select) = &*query.body else {
+            return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
+        };
+        let kind_of = |factor: &TableFactor| match factor {
+            TableFactor::Table { name, .. } => self.kind_of(name),
+            _ => None,
+        };
+        let nested = found.relations != select.from.iter().map(|t| 1 + t.joins.len()).sum::<usize>();
+        if nested || !scatter::is_partitioned(select, kind_of) {
+            return Err(Refusal::unsupported(
+                "this statement reads several shards in a way that is not supported yet (subqueries, outer joins or \
+                 set operations over sharded tables)",
+            ));
+        }
+        if found.sharded.iter().any(|s| !s.colocated) {
+            return Err(Refusal::unsupported(
+                "joining sharded tables otherwise than on their keys is not supported yet",
+            ));
+        }
+        // A second, small analysis gives the scope of names; the first one's was for the whole statement.
+        let places = Places::new(self.text, &self.scan.literals);
+        let uses = HashMap::new();
+        let mut analyzer = Analyzer::new(self.schema, self.path, &places, &uses);
+        let scope = analyzer.scopes.open(None);
+        analyzer.dml_block(scope, &select.from, None, Vec::new(), &Ctes::new())?;
+        let context =
+            scatter::Context { sql: self.text, places: &places, scopes: &analyzer.scopes, scope, group };
+        context.plan(query)
+    }
+
+    fn kind_of(&self, name: &ObjectName) -> Option<Kind> {
+        let (schema, bare) = relation_name(name)?;
+        let table = match schema {
+            Some(schema) => self.schema.get(&schema, &bare),
+            None => self.path.iter().find_map(|s| self.schema.get(s, &bare)),
+        };
+        table.map(|t| t.kind.clone())
+    }
+
+    /// Refuses functions whose effect or answer is not that of one shard.
+    fn check_functions(&self, traits: &Traits, found: &Found) -> Result<(), Refusal> {
+        for name in &traits.functions {
+            if self.schema.table_functions.contains(name) {
+                return Err(Refusal::unsupported(format!(
+                    "function {name} is user-defined and not immutable: what it reads can't be known"
+                )));
+            }
+            if matches!(name.as_str(), "nextval" | "setval" | "currval" | "lastval") {
+                return Err(Refusal::unsupported(format!("{name} would count on each shard by itself")));
+            }
+            if name.starts_with("pg_advisory") || name.starts_with("pg_try_advisory") {
+                if !found.tables.is_empty() {
+                    return Err(Refusal::unsupported("an advisory lock beside tables is not supported across shards"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn traits(&self, statement: &Statement) -> Result<Traits, Refusal> {
+        let mut traits = Traits::default();
+        let _ = statement.visit(&mut traits);
+        for name in &traits.functions {
+            let session_lock = (name.starts_with("pg_advisory_lock") || name.starts_with("pg_try_advisory_lock"))
+                && !name.contains("xact");
+            if session_lock {
+                return Err(Refusal {
+                    code: "0A000",
+                    message: format!("{name} is not supported: the lock would stay on one pooled server connection"),
+                    hint: "Use pg_advisory_xact_lock inside a transaction.",
+                });
+            }
+        }
+        Ok(traits)
+    }
+
+    /// COPY table or query.
+    fn copy(&self, command: Command) -> Result<Plan, Refusal> {
+        if self.schema.is_unsharded() {
+            return Ok(self.simple(command, Access::Write, Route::Any(GroupId(0))));
+        }
+        let Statement::Copy { source, to, .. } = self.parse()? else {
+            return Err(Refusal::unsupported("this form of COPY is not supported"));
+        };
+        let name = match &source {
+            CopySource::Table { table_name, .. } => table_name,
+            CopySource::Query(_) => {
+                return Err(Refusal::unsupported("COPY (query) is not supported across shards yet"));
+            }
+        };
+        let places = Places::new(self.text, &self.scan.literals);
+        let uses = HashMap::new();
+        let mut analyzer = Analyzer::new(self.schema, self.path, &places, &uses);
+        let Some(table) = analyzer.table(name)? else {
+            let mut plan = self.simple(command, Access::Write, Route::Any(GroupId(0)));
+            plan.unknown = analyzer.found.unknown;
+            return Ok(plan);
+        };
+        let access = if to { Access::ReadPrimary } else { Access::Write };
+        let route = match (&table.kind, to) {
+            (Kind::Reference(group), true) => Route::Any(*group),
+            (Kind::Reference(group), false) => Route::Everywhere(*group),
+            (Kind::Local(place), _) => Route::One(*place),
+            (Kind::Sharded { group, .. }, _) => Route::Everywhere(*group),
+            _ => return Err(Refusal::unsupported("COPY of this relation is not supported")),
+        };
+        let mut plan = self.simple(command, access, route);
+        plan.writes.extend((!to).then_some(table));
+        Ok(plan)
+    }
+
+    /// EXPLAIN of a statement that one shard runs.
+    fn explain(&self, command: Command) -> Result<Plan, Refusal> {
+        if self.schema.is_unsharded() {
+            return Ok(self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))));
+        }
+        let Statement::Explain { statement, .. } = self.parse()? else {
+            return Err(Refusal::unsupported("this form of EXPLAIN is not supported"));
+        };
+        let mut plan = self.statement(command, &statement)?;
+        if plan.access == Access::Read {
+            plan.access = Access::ReadPrimary;
+        }
+        plan.cacheable = None;
+        match &mut plan.route {
+            Route::Keyed { otherwise, .. } => *otherwise = None,
+            Route::Scatter(_) => {
+                return Err(Refusal::unsupported("EXPLAIN over several shards is not supported yet"));
+            }
+            _ => {}
+        }
+        Ok(plan)
+    }
+}
+
+fn one_group(found: &Found) -> Result<GroupId, Refusal> {
+    let mut groups = found.groups.iter();
+    match (groups.next(), groups.next()) {
+        (None, _) => Ok(GroupId(0)),
+        (Some(&group), None) => Ok(GroupId(group)),
+        _ => Err(Refusal::unsupported("a statement over tables of several shard groups is not supported yet")),
+    }
+}
+
+fn one_place(found: &Found) -> Result<Option<ShardRef>, Refusal> {
+    let places: HashSet<_> = found.local.iter().copied().collect();
+    match places.len() {
+        0 => Ok(None),
+        1 => Ok(places.into_iter().next()),
+        _ => Err(Refusal::unsupported("local tables on different shards can't be joined yet")),
+    }
+}
+
+fn advisory(traits: &Traits) -> bool {
+    traits.functions.iter().any(|n| n.starts_with("pg_advisory") || n.starts_with("pg_try_advisory"))
+}
+
+/// `SELECT set_config('name', 'value', true)`, alone. With `false`, or among other things, it is refused: the
+/// change would stay on one pooled server.
+fn setting_call(statement: &Statement) -> Result<Option<SettingCall>, Refusal> {
+    let mut calls = Calls::default();
+    let _ = statement.visit(&mut calls);
+    if calls.0 == 0 {
+        return Ok(None);
+    }
+    let refused = Refusal {
+        code: "0A000",
+        message: "set_config is supported alone in a SELECT and with is_local = true".to_owned(),
+        hint: "Use SET, which Shardway puts in place on every server that serves this client.",
+    };
+    let Statement::Query(query) = statement else { return Err(refused) };
+    let SetExpr::Select(select) = &*query.body else { return Err(refused) };
+    if !select.from.is_empty() || select.projection.len() != calls.0 {
+        return Err(refused);
+    }
+    if select.projection.iter().any(|item| item.to_string().to_ascii_lowercase().contains("search_path")) {
+        return Err(Refusal { hint: "Use SET LOCAL search_path.", ..refused });
+    }
+    let local = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(Expr::Function(f)) | SelectItem::ExprWithAlias { expr: Expr::Function(f), .. } => is_local(f),
+        _ => false,
+    };
+    if select.projection.iter().all(local) { Ok(Some(SettingCall::Local)) } else { Err(refused) }
+}
+
+fn is_local(function: &sqlparser::ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    matches!(list.args.get(2), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
+        if v.value == Value::Boolean(true))
+}
+
+#[derive(Default)]
+struct Calls(usize);
+
+impl Visitor for Calls {
+    type Break = ();
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(f) = expr
+            && function_name(&f.name) == "set_config"
+        {
+            self.0 += 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn function_name(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
+}
+
+/// Built-in functions whose answer a replica, or a second call, would not repeat.
+const VOLATILE: [&str; 16] = [
+    "nextval", "setval", "currval", "lastval", "random", "gen_random_uuid", "uuid_generate_v4", "clock_timestamp",
+    "txid_current", "pg_current_xact_id", "pg_notify", "set_config", "pg_sleep", "lo_create", "lo_from_bytea",
+    "pg_is_in_recovery",
+];
+
+impl Visitor for Traits {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.locks |= !query.locks.is_empty();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
+        self.relations += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                self.function(function_name(name));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(f) = expr {
+            self.function(function_name(&f.name));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
+        if let Value::Placeholder(p) = &value.value
+            && let Some(n) = p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
+        {
+            *self.param_uses.entry(n).or_default() += 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Traits {
+    fn function(&mut self, name: String) {
+        self.volatile |= VOLATILE.contains(&name.as_str()) || name.contains("advisory");
+        self.functions.push(name);
+    }
+}
+
+/// Tables by name, for SHOW TABLES.
+pub fn sorted_tables(schema: &Schema) -> Vec<Arc<Table>> {
+    let mut tables: Vec<_> = schema.tables().cloned().collect();
+    tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    tables
+}

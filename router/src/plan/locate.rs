@@ -1,0 +1,429 @@
+//! Reading a plan's keys for one execution: which shards they say.
+
+use super::pin::{KeySource, Pin, Sources};
+use super::{Refusal, Route, dml};
+use crate::schema::{GroupId, ShardRef};
+use crate::sql::literal::string_value;
+use crate::sql::scan::{Literal, LiteralKind};
+use shardway_pool::frame;
+use shardway_shardmap::{KeyValue, ParamType, ShardId, ShardMap, Use};
+
+/// The values of one execution: the statement's literals, and the parameters where there are any.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The statement.
+    pub text: &'a str,
+    /// Its literals.
+    pub literals: &'a [Literal],
+    /// Bind's parameters.
+    pub params: Option<Params<'a>>,
+    /// Types declared in Parse; 0 or missing: left to Postgres.
+    pub types: &'a [u32],
+}
+
+/// A Bind message's parameters, read where they stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'a> {
+    formats: &'a [u8],
+    values: &'a [u8],
+    count: usize,
+    /// Result format codes, as in the message, with their count in front.
+    pub result_formats: &'a [u8],
+}
+
+/// One parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// Its bytes; `None` for NULL.
+    pub bytes: Option<&'a [u8]>,
+    /// Whether it is in binary.
+    pub binary: bool,
+}
+
+impl<'a> Params<'a> {
+    /// From what follows the names in a Bind body; `None` if that is malformed.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (formats, rest) = frame::i16(body)?;
+        let formats = usize::try_from(formats).ok()? * 2;
+        let (formats, rest) = (rest.get(..formats)?, rest.get(formats..)?);
+        let (count, values) = frame::i16(rest)?;
+        // Over 32,767 parameters the count wraps, as in Postgres it is unsigned.
+        let count = usize::from(count as u16);
+        let mut at = values;
+        for _ in 0..count {
+            let (length, rest) = frame::i32(at)?;
+            at = if length < 0 { rest } else { rest.get(usize::try_from(length).ok()?..)? };
+        }
+        let values = &values[..values.len() - at.len()];
+        Some(Self { formats, values, count, result_formats: at })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bytes of all values, for what must hold all that can change an answer.
+    pub fn raw(&self) -> (&'a [u8], &'a [u8]) {
+        (self.formats, self.values)
+    }
+
+    /// Parameter `n`, from 0.
+    pub fn get(&self, n: usize) -> Option<Param<'a>> {
+        if n >= self.count {
+            return None;
+        }
+        let mut at = self.values;
+        for _ in 0..n {
+            let (length, rest) = frame::i32(at)?;
+            at = rest.get(usize::try_from(length).unwrap_or(0)..)?;
+        }
+        let (length, rest) = frame::i32(at)?;
+        let bytes = usize::try_from(length).ok().and_then(|n| rest.get(..n));
+        let code = match self.formats.len() / 2 {
+            0 => 0,
+            1 => self.formats[1],
+            _ => *self.formats.get(n * 2 + 1)?,
+        };
+        Some(Param { bytes, binary: code == 1 })
+    }
+}
+
+/// Where an execution goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Any shard of the group.
+    Any(GroupId),
+    /// One shard.
+    One(ShardRef),
+    /// These shards, or all of the group if empty; the plan's scatter says how.
+    Several(GroupId, Vec<ShardId>),
+    /// Every shard of the group, to write.
+    Everywhere(GroupId),
+}
+
+/// What one pin says.
+enum Place {
+    /// Rows can be on these shards only, in ascending order.
+    Shards(Vec<ShardId>),
+    /// No row can matter (a NULL key), or Postgres will raise an error for the value: any shard says so.
+    Nowhere,
+    /// The value can't be read without guessing.
+    Unproven(&'static str),
+}
+
+/// Where a plan's route leads with these values. Errors are for the client.
+pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<Target, Refusal> {
+    match route {
+        Route::Any(group) => Ok(Target::Any(*group)),
+        Route::One(place) => Ok(Target::One(*place)),
+        Route::Everywhere(group) => Ok(Target::Everywhere(*group)),
+        Route::Scatter(scatter) => Ok(Target::Several(scatter.group, Vec::new())),
+        Route::Refuse(refusal) => Err(refusal.clone()),
+        Route::Keyed { group, pins, otherwise } => {
+            let map = &maps[group.0];
+            keyed(*group, map, pins, otherwise.is_some(), values)
+        }
+    }
+}
+
+fn keyed(group: GroupId, map: &ShardMap, pins: &[Pin], scatters: bool, values: &Values<'_>) -> Result<Target, Refusal> {
+    let mut shards: Option<Vec<ShardId>> = None;
+    let mut nowhere = false;
+    for pin in pins {
+        match place(map, pin, values)? {
+            Place::Nowhere => nowhere = true,
+            Place::Unproven(_) if scatters => return Ok(Target::Several(group, Vec::new())),
+            Place::Unproven(why) => return Err(unproven(pin, why)),
+            Place::Shards(found) => match &shards {
+                None => shards = Some(found),
+                Some(others) if *others == found => {}
+                Some(_) => {
+                    return Err(Refusal::unsupported(
+                        "the statement's keys live on different shards, which is not supported yet",
+                    ));
+                }
+            },
+        }
+    }
+    match shards {
+        Some(shards) if shards.len() == 1 => Ok(Target::One(ShardRef { group, shard: shards[0] })),
+        Some(shards) if scatters => Ok(Target::Several(group, shards)),
+        Some(_) if pins.iter().any(|p| p.how == Use::Store) => Err(Refusal::unsupported(
+            "the rows of this INSERT live on several shards, which is not supported yet",
+        )),
+        Some(_) => Err(Refusal::unsupported("the statement's keys live on several shards, which is not supported yet")),
+        None if nowhere => Ok(Target::Any(group)),
+        None => Err(Refusal::unsupported("the statement names no key")),
+    }
+}
+
+fn unproven(pin: &Pin, why: &str) -> Refusal {
+    Refusal::unsupported(format!("the value of \"{}\".\"{}\" can't be routed: {why}", pin.column.0, pin.column.1))
+}
+
+fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusal> {
+    let mut shards = Vec::new();
+    let mut doubt = None;
+    let mut see = |value: KeyValue<'_>| -> Result<(), Refusal> {
+        match value {
+            KeyValue::Key(key) => match map.locate(&key) {
+                Ok(shard) => {
+                    if let Err(at) = shards.binary_search(&shard) {
+                        shards.insert(at, shard);
+                    }
+                }
+                Err(e) if pin.how == Use::Store => {
+                    return Err(Refusal {
+                        code: "23514",
+                        message: format!("no shard for the key of \"{}\": {e}", pin.column.0),
+                        hint: "Add a range or list entry for it to the group, then RELOAD.",
+                    });
+                }
+                // No row can have it.
+                Err(_) => {}
+            },
+            KeyValue::Null if pin.how == Use::Store => return Err(dml::null_key(&pin.column.0, &pin.column.1)),
+            KeyValue::Null | KeyValue::Invalid => {}
+            KeyValue::Unproven(why) => doubt = Some(why),
+        }
+        Ok(())
+    };
+    match &pin.sources {
+        Sources::List(sources) => {
+            for source in sources {
+                see(key_value(pin, source, values))?;
+            }
+        }
+        Sources::Array(source) => array(pin, source, values, &mut see)?,
+    }
+    Ok(match (doubt, shards.is_empty()) {
+        (Some(why), _) => Place::Unproven(why),
+        (None, true) => Place::Nowhere,
+        (None, false) => Place::Shards(shards),
+    })
+}
+
+const MISSING: KeyValue<'static> = KeyValue::Unproven("the parameter is missing");
+
+/// One key's value.
+pub fn key_value<'a>(pin: &Pin, source: &KeySource, values: &Values<'a>) -> KeyValue<'a> {
+    match source {
+        KeySource::Null => KeyValue::Null,
+        KeySource::Literal { index, negative, cast } => match values.literals.get(*index) {
+            Some(literal) => literal_value(pin, literal, *negative, *cast, values.text),
+            None => KeyValue::Unproven("the literal is missing"),
+        },
+        KeySource::Param { number, cast, elsewhere } => param_value(pin, *number, *cast, *elsewhere, values),
+    }
+}
+
+fn literal_value<'a>(
+    pin: &Pin,
+    literal: &Literal,
+    negative: bool,
+    cast: Option<ParamType>,
+    text: &'a str,
+) -> KeyValue<'a> {
+    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the literal's meaning depends on more than its text");
+    let token = &text[literal.start..literal.end];
+    match (literal.kind, cast) {
+        (LiteralKind::Integer, None | Some(ParamType::Int2 | ParamType::Int4 | ParamType::Int8)) => {
+            let digits: Result<i64, _> = if negative { format!("-{token}").parse() } else { token.parse() };
+            match digits {
+                Ok(value) => pin.key_type.read_int(value, pin.how),
+                Err(_) => KeyValue::Unproven("the number is larger than a bigint"),
+            }
+        }
+        (LiteralKind::Decimal, None) if !negative => pin.key_type.read_numeric_text(token.as_bytes(), pin.how),
+        (LiteralKind::Integer | LiteralKind::Decimal, _) => UNREAD,
+        (kind, cast) if !negative => match string_value(kind, token) {
+            Some(std::borrow::Cow::Borrowed(value)) => {
+                pin.key_type.read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how)
+            }
+            Some(std::borrow::Cow::Owned(value)) => {
+                pin.key_type.read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how).into_owned()
+            }
+            None => UNREAD,
+        },
+        _ => UNREAD,
+    }
+}
+
+fn param_value<'a>(
+    pin: &Pin,
+    number: usize,
+    cast: Option<ParamType>,
+    elsewhere: bool,
+    values: &Values<'a>,
+) -> KeyValue<'a> {
+    let Some(param) = values.params.as_ref().and_then(|p| p.get(number)) else { return MISSING };
+    let Some(bytes) = param.bytes else { return KeyValue::Null };
+    let Some(declared) = declared_type(pin, values.types.get(number).copied().unwrap_or(0), cast) else {
+        return KeyValue::Unproven("the parameter is cast from another type");
+    };
+    let value = if param.binary {
+        pin.key_type.read_binary(declared, bytes, pin.how)
+    } else {
+        pin.key_type.read_text_as(declared, bytes, pin.how)
+    };
+    // An undeclared parameter has the type of its first use, which may not be beside the key.
+    let foreign = elsewhere && declared == ParamType::Unknown;
+    let doubtful = param.binary || matches!(value, KeyValue::Invalid) || bytes.last() == Some(&b' ');
+    if foreign && doubtful {
+        return KeyValue::Unproven("the parameter is used elsewhere too; declare or cast its type");
+    }
+    value
+}
+
+/// A parameter's type: declared, or what it is cast to. `None` if both, and they differ.
+fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamType> {
+    let declared = match ParamType::from_oid(oid) {
+        ParamType::Other(_) if matches!(pin.key_type, shardway_shardmap::KeyType::Enum | shardway_shardmap::KeyType::Citext) => {
+            // Their types have no fixed number; Postgres checks that it is the column's.
+            ParamType::Column
+        }
+        other => other,
+    };
+    match (declared, cast) {
+        (declared, None) => Some(declared),
+        (ParamType::Unknown, Some(cast)) => Some(cast),
+        (declared, Some(cast)) => (declared == cast).then_some(cast),
+    }
+}
+
+/// Every element of an array.
+fn array(
+    pin: &Pin,
+    source: &KeySource,
+    values: &Values<'_>,
+    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
+    match source {
+        KeySource::Null => Ok(()),
+        KeySource::Literal { index, cast, .. } => {
+            let literal = values.literals.get(*index);
+            match literal.and_then(|l| string_value(l.kind, &values.text[l.start..l.end])) {
+                Some(text) => text_array(pin, text.as_bytes(), cast.unwrap_or(ParamType::Unknown), see),
+                None => see(UNREAD),
+            }
+        }
+        KeySource::Param { number, cast, elsewhere } => {
+            let Some(param) = values.params.as_ref().and_then(|p| p.get(*number)) else { return see(MISSING) };
+            let Some(bytes) = param.bytes else { return Ok(()) };
+            let oid = values.types.get(*number).copied().unwrap_or(0);
+            let element = array_element(oid).or(*cast).unwrap_or(ParamType::Unknown);
+            if *elsewhere && oid == 0 {
+                return see(UNREAD);
+            }
+            if param.binary { binary_array(pin, bytes, see) } else { text_array(pin, bytes, element, see) }
+        }
+    }
+}
+
+/// Element types of the array types that keys come in (`pg_type.dat`).
+fn array_element(oid: u32) -> Option<ParamType> {
+    Some(match oid {
+        1005 => ParamType::Int2,
+        1007 => ParamType::Int4,
+        1016 => ParamType::Int8,
+        1009 => ParamType::Text,
+        1015 => ParamType::Varchar,
+        1014 => ParamType::Bpchar,
+        2951 => ParamType::Uuid,
+        1231 => ParamType::Numeric,
+        _ => return None,
+    })
+}
+
+/// `{a,"b c",NULL}`, one dimension. Source: PostgreSQL, "Array Input and Output Syntax".
+fn text_array(
+    pin: &Pin,
+    text: &[u8],
+    element: ParamType,
+    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
+    let trimmed = text.trim_ascii();
+    let Some(inner) = trimmed.strip_prefix(b"{").and_then(|t| t.strip_suffix(b"}")) else { return see(UNREAD) };
+    let mut rest = inner.trim_ascii();
+    while !rest.is_empty() {
+        let mut value = Vec::new();
+        let quoted = rest.first() == Some(&b'"');
+        let mut at = usize::from(quoted);
+        loop {
+            match rest.get(at) {
+                Some(b'\\') => {
+                    let Some(&next) = rest.get(at + 1) else { return see(UNREAD) };
+                    value.push(next);
+                    at += 2;
+                }
+                Some(b'"') if quoted => {
+                    at += 1;
+                    break;
+                }
+                Some(b'{' | b'}' | b'"') if !quoted => return see(UNREAD),
+                Some(b',') if !quoted => break,
+                Some(&byte) => {
+                    value.push(byte);
+                    at += 1;
+                }
+                None if quoted => return see(UNREAD),
+                None => break,
+            }
+        }
+        if !quoted && value.eq_ignore_ascii_case(b"null") {
+            see(KeyValue::Null)?;
+        } else {
+            let value = if quoted { &value[..] } else { value.trim_ascii() };
+            see(pin.key_type.read_text_as(element, value, pin.how))?;
+        }
+        rest = rest[at..].trim_ascii();
+        match rest.split_first() {
+            Some((b',', more)) if !more.trim_ascii().is_empty() => rest = more.trim_ascii(),
+            None => break,
+            _ => return see(UNREAD),
+        }
+    }
+    Ok(())
+}
+
+/// The binary form: dimensions, null flag, element type, then elements. Source: `array_send`.
+fn binary_array(
+    pin: &Pin,
+    bytes: &[u8],
+    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
+    let header = || {
+        let (dimensions, rest) = frame::i32(bytes)?;
+        let (_, rest) = frame::i32(rest)?;
+        let (oid, rest) = frame::i32(rest)?;
+        Some((dimensions, oid as u32, rest))
+    };
+    let (oid, mut rest) = match header() {
+        Some((0, _, _)) => return Ok(()),
+        Some((1, oid, rest)) if rest.len() >= 8 => (oid, &rest[8..]),
+        _ => return see(UNREAD),
+    };
+    let Some(element) = declared_type(pin, oid, None) else { return see(UNREAD) };
+    while !rest.is_empty() {
+        let Some((length, body)) = frame::i32(rest) else { return see(UNREAD) };
+        if length < 0 {
+            see(KeyValue::Null)?;
+            rest = body;
+            continue;
+        }
+        let length = length as usize;
+        let Some(value) = body.get(..length) else { return see(UNREAD) };
+        see(pin.key_type.read_binary(element, value, pin.how))?;
+        rest = &body[length..];
+    }
+    Ok(())
+}

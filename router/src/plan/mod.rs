@@ -1,0 +1,122 @@
+//! The planner: (statement, schema) → plan. No socket in sight, so every routing decision is a unit test.
+//!
+//! A plan is made once per statement template and says where the keys stand ([`pin::KeySource`]); [`locate`]
+//! reads them for one execution. The planner proves a tier or goes down to a refusal; it never guesses.
+
+pub mod build;
+mod dml;
+mod facts;
+pub mod locate;
+pub mod pin;
+mod query;
+pub mod scatter;
+mod scope;
+
+use crate::schema::{GroupId, ShardRef, Table};
+use crate::sql::command::Command;
+use pin::Pin;
+use scatter::Scatter;
+use std::sync::Arc;
+
+/// What a statement does to data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads, and any replica reads the same.
+    Read,
+    /// Reads what only the primary can say (FOR UPDATE, volatile functions).
+    ReadPrimary,
+    /// Writes.
+    Write,
+}
+
+/// Where a statement goes.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// Any shard of the group gives the same answer.
+    Any(GroupId),
+    /// One shard, whatever the values.
+    One(ShardRef),
+    /// The shard that the keys say; where they say several, or can't be proven, `otherwise` if there is one.
+    Keyed {
+        /// The group.
+        group: GroupId,
+        /// Every one of them must agree on a shard.
+        pins: Vec<Pin>,
+        /// Right on any set of shards that holds the pinned keys.
+        otherwise: Option<Arc<Scatter>>,
+    },
+    /// Every shard of the group, answers put together.
+    Scatter(Arc<Scatter>),
+    /// Would have to write on every shard of the group.
+    Everywhere(GroupId),
+    /// Not proven.
+    Refuse(Refusal),
+}
+
+/// Why a statement is not run: SQLSTATE, message and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// SQLSTATE.
+    pub code: &'static str,
+    /// The message.
+    pub message: String,
+    /// What the client can do about it.
+    pub hint: &'static str,
+}
+
+impl Refusal {
+    /// "Not supported across shards", with the reason.
+    pub fn unsupported(reason: impl Into<String>) -> Self {
+        Self {
+            code: "0A000",
+            message: reason.into(),
+            hint: "Pin the statement to one shard by its key, or send it as told with /* shard: n */.",
+        }
+    }
+}
+
+/// A set_config('name', value, is_local) that stands alone in a SELECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingCall {
+    /// `is_local` is true: over with the transaction.
+    Local,
+}
+
+/// A lookup whose answer may be cached: one table, by its whole key.
+#[derive(Clone, Debug)]
+pub struct Cacheable {
+    /// The table.
+    pub table: Arc<Table>,
+}
+
+/// What was decided for one statement template.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What kind of statement it is.
+    pub command: Command,
+    /// What it does to data.
+    pub access: Access,
+    /// Where it goes.
+    pub route: Route,
+    /// Tables it writes.
+    pub writes: Vec<Arc<Table>>,
+    /// Whether, and by what, its answer may be cached.
+    pub cacheable: Option<Cacheable>,
+    /// Changes a parameter for the transaction.
+    pub setting: Option<SettingCall>,
+    /// Whether a text that differs in literals has the same plan.
+    pub shareable: bool,
+    /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.
+    pub unknown: Option<String>,
+    /// Its name in metrics and for people.
+    pub tier: Tier,
+}
+
+/// A plan's tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// One shard.
+    Single,
+    /// Every shard.
+    Scatter,
+}

@@ -1,0 +1,359 @@
+//! Tier 2: a statement that is right when each shard runs it by itself and the answers are put together.
+//!
+//! Concatenation, ORDER BY by k-way merge, LIMIT and OFFSET. Sort keys travel as hidden text columns behind the
+//! client's own and are stripped, so that neither wildcards nor result formats matter to the merge.
+
+use super::pin::Places;
+use super::query::is_row_by_row;
+use super::scope::{ScopeId, Scopes, folded};
+use super::Refusal;
+use crate::schema::{GroupId, Kind, Table};
+use shardway_pool::catalog::Column;
+use sqlparser::ast::{
+    Expr, JoinConstraint, JoinOperator, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, Value,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use std::sync::Arc;
+
+/// How values of a sort key compare, read from their text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortType {
+    /// Integers, numerics and floats of any size, with NaN and the infinities.
+    Number,
+    /// Bytes: text under a C-like collation, uuid.
+    Bytes,
+    /// `false` before `true`.
+    Bool,
+}
+
+/// One ORDER BY item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortKey {
+    /// How it compares.
+    pub sort: SortType,
+    /// Largest first.
+    pub descending: bool,
+    /// NULLs before all else.
+    pub nulls_first: bool,
+    /// Whether its text is exact only with `extra_float_digits` of 1 or more.
+    pub float: bool,
+}
+
+/// A number of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Written in the statement.
+    Fixed(u64),
+    /// A parameter, from 0.
+    Param(usize),
+}
+
+/// What each shard is asked, and how the answers become one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scatter {
+    /// Group whose shards are asked.
+    pub group: GroupId,
+    /// What each of them is asked.
+    pub sql: String,
+    /// How rows are ordered; as many hidden columns come last.
+    pub order: Vec<SortKey>,
+    /// Rows to give at most.
+    pub limit: Option<Count>,
+    /// Rows to skip.
+    pub offset: Option<Count>,
+}
+
+/// A FROM in which every row of the result is made on exactly one shard, given co-located sharded tables.
+pub fn is_partitioned(select: &Select, kind_of: impl Fn(&TableFactor) -> Option<Kind>) -> bool {
+    let sharded = |factor: &TableFactor| matches!(kind_of(factor), Some(Kind::Sharded { .. }));
+    let known = |factor: &TableFactor| {
+        matches!(factor, TableFactor::Table { args: None, sample: None, .. })
+            && matches!(kind_of(factor), Some(Kind::Sharded { .. } | Kind::Reference(_)))
+    };
+    let inner = |op: &JoinOperator| {
+        matches!(op, JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::CrossJoin(c)
+            if !matches!(c, JoinConstraint::Natural))
+    };
+    let left = |op: &JoinOperator| {
+        matches!(op, JoinOperator::Left(c) | JoinOperator::LeftOuter(c) if !matches!(c, JoinConstraint::Natural))
+    };
+    let factors = || select.from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
+    let joins = || select.from.iter().flat_map(|t| &t.joins);
+    let all_inner = joins().all(|j| inner(&j.join_operator));
+    // With outer joins, the rows that are kept must be those of a sharded table.
+    let anchored = select.from.len() == 1
+        && sharded(&select.from[0].relation)
+        && joins().all(|j| inner(&j.join_operator) || left(&j.join_operator));
+    factors().all(known) && factors().any(sharded) && (all_inner || anchored)
+}
+
+/// What planning a scatter needs to know.
+pub struct Context<'a> {
+    /// The statement.
+    pub sql: &'a str,
+    /// Where literals stand.
+    pub places: &'a Places<'a>,
+    /// Names.
+    pub scopes: &'a Scopes,
+    /// The SELECT's scope.
+    pub scope: ScopeId,
+    /// Group whose shards are asked.
+    pub group: GroupId,
+}
+
+impl Context<'_> {
+    /// Plans a query whose FROM is partitioned. Errors say what is not proven.
+    pub fn plan(&self, query: &Query) -> Result<Scatter, Refusal> {
+        let SetExpr::Select(select) = &*query.body else {
+            return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
+        };
+        self.check(query, select)?;
+        let (order, hidden) = self.order(query, select)?;
+        let (limit, offset) = self.limit(query)?;
+        let sql = self.rewrite(&hidden, limit.is_some() || offset.is_some())?;
+        Ok(Scatter { group: self.group, sql, order, limit, offset })
+    }
+
+    fn check(&self, query: &Query, select: &Select) -> Result<(), Refusal> {
+        let refuse = |what: &str| Err(Refusal::unsupported(format!("{what} over several shards is not supported yet")));
+        if !is_row_by_row(select) {
+            return refuse("DISTINCT, grouping, or a function that may be an aggregate or a window");
+        }
+        if !query.locks.is_empty() {
+            return refuse("FOR UPDATE or FOR SHARE");
+        }
+        if query.with.is_some() {
+            return refuse("WITH");
+        }
+        if query.fetch.is_some() {
+            return refuse("FETCH FIRST");
+        }
+        if select.projection.is_empty() {
+            return refuse("an empty select list");
+        }
+        if time_dependent(&select.projection) {
+            return refuse("the statement's time in a select list");
+        }
+        Ok(())
+    }
+
+    fn order(&self, query: &Query, select: &Select) -> Result<(Vec<SortKey>, Vec<String>), Refusal> {
+        let Some(order) = &query.order_by else { return Ok((Vec::new(), Vec::new())) };
+        let OrderByKind::Expressions(items) = &order.kind else {
+            return Err(Refusal::unsupported("ORDER BY ALL is not supported"));
+        };
+        items.iter().map(|item| self.sort_key(item, select)).collect::<Result<Vec<_>, _>>().map(|v| v.into_iter().unzip())
+    }
+
+    fn sort_key(&self, item: &OrderByExpr, select: &Select) -> Result<(SortKey, String), Refusal> {
+        use sqlparser::ast::OrderBySort;
+        let descending = match &item.options.sort {
+            None | Some(OrderBySort::Asc) => false,
+            Some(OrderBySort::Desc) => true,
+            Some(_) => return Err(Refusal::unsupported("ORDER BY USING over several shards is not supported yet")),
+        };
+        let expr = self.sort_expr(&item.expr, select)?;
+        let column = self.column(&expr).ok_or_else(|| {
+            Refusal::unsupported(format!("ORDER BY {} over several shards is not supported yet: it is no plain column", item.expr))
+        })?;
+        let (sort, float, sql) = hidden_column(&column, &expr.to_string()).ok_or_else(|| {
+            Refusal::unsupported(format!(
+                "ORDER BY {} over several shards is not supported yet: the order of type {} there can't be reproduced exactly",
+                item.expr, column.type_name
+            ))
+        })?;
+        let nulls_first = item.options.nulls_first.unwrap_or(descending);
+        Ok((SortKey { sort, descending, nulls_first, float }, sql))
+    }
+
+    /// What an ORDER BY item means: an ordinal, an output name, or an expression over the input. SQL-92 first.
+    fn sort_expr(&self, expr: &Expr, select: &Select) -> Result<Expr, Refusal> {
+        let not_plain = || Refusal::unsupported(format!("ORDER BY {expr} over several shards is not supported yet"));
+        match expr {
+            Expr::Value(v) => {
+                let Value::Number(text, _) = &v.value else { return Err(not_plain()) };
+                let ordinal: usize = text.parse().map_err(|_| not_plain())?;
+                let before = select.projection.get(..ordinal).ok_or_else(not_plain)?;
+                if before.iter().any(|i| !matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })) {
+                    return Err(not_plain());
+                }
+                before.last().and_then(item_expr).cloned().ok_or_else(not_plain)
+            }
+            Expr::Identifier(name) => {
+                let name = folded(name);
+                let outputs: Vec<_> = select.projection.iter().filter(|i| output_name(i).as_deref() == Some(&name)).collect();
+                match outputs[..] {
+                    [] => Ok(expr.clone()),
+                    [one] => item_expr(one).cloned().ok_or_else(not_plain),
+                    // Postgres takes several outputs of one name if they are the same expression.
+                    _ => Err(not_plain()),
+                }
+            }
+            _ => Ok(expr.clone()),
+        }
+    }
+
+    fn column(&self, expr: &Expr) -> Option<Column> {
+        let (mention, name) = self.scopes.resolve(self.scope, expr)?;
+        let super::scope::Source::Table(table) = self.scopes.source(mention) else { return None };
+        let table: &Arc<Table> = table;
+        table.column(&name).map(|i| table.columns[i].clone())
+    }
+
+    fn limit(&self, query: &Query) -> Result<(Option<Count>, Option<Count>), Refusal> {
+        match &query.limit_clause {
+            None => Ok((None, None)),
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                let limit = limit.as_ref().map(|e| self.count(e)).transpose()?.flatten();
+                let offset = offset.as_ref().map(|o| self.count(&o.value)).transpose()?.flatten();
+                Ok((limit, offset))
+            }
+            Some(_) => Err(Refusal::unsupported("this form of LIMIT is not supported")),
+        }
+    }
+
+    /// A row count; `None` where it is NULL or ALL, which is no limit.
+    fn count(&self, expr: &Expr) -> Result<Option<Count>, Refusal> {
+        let refused = || Refusal::unsupported("a LIMIT or OFFSET that is no number or parameter is not supported over several shards yet");
+        match expr {
+            Expr::Nested(inner) => self.count(inner),
+            Expr::Value(v) => match &v.value {
+                Value::Null => Ok(None),
+                Value::Number(text, _) => text.parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
+                Value::Placeholder(p) => {
+                    let number = p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+                    number.map(|n| Some(Count::Param(n))).ok_or_else(refused)
+                }
+                Value::SingleQuotedString(text) => text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
+                _ => Err(refused()),
+            },
+            _ => Err(refused()),
+        }
+    }
+
+    /// The statement with hidden columns behind its select list and LIMIT and OFFSET made one LIMIT.
+    fn rewrite(&self, hidden: &[String], limited: bool) -> Result<String, Refusal> {
+        let confused = || Refusal::unsupported("the statement's clauses could not be told apart");
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.sql).tokenize_with_location().map_err(|_| confused())?;
+        let marks = Marks::find(&tokens).ok_or_else(confused)?;
+        let at = |token: &TokenWithSpan| self.places.offset(token.span.start.line, token.span.start.column);
+        let from = at(&tokens[marks.from]).ok_or_else(confused)?;
+        let end = match marks.limit {
+            Some(limit) => at(&tokens[limit]).ok_or_else(confused)?,
+            None => marks.end.map_or(Some(self.sql.len()), |end| at(&tokens[end])).ok_or_else(confused)?,
+        };
+        if limited != marks.limit.is_some() && limited {
+            return Err(confused());
+        }
+        let mut sql = self.sql[..from].to_owned();
+        for column in hidden {
+            sql.push_str(", ");
+            sql.push_str(column);
+        }
+        sql.push(' ');
+        // A line comment must not swallow what is put behind it.
+        sql.push_str(&self.sql[from..end]);
+        sql.push('\n');
+        Ok(sql)
+    }
+}
+
+/// Top-level clauses of a single SELECT.
+struct Marks {
+    from: usize,
+    limit: Option<usize>,
+    end: Option<usize>,
+}
+
+impl Marks {
+    fn find(tokens: &[TokenWithSpan]) -> Option<Self> {
+        let mut depth = 0i32;
+        let (mut from, mut limit, mut end) = (None, None, None);
+        let mut before: Option<Keyword> = None;
+        for (i, token) in tokens.iter().enumerate() {
+            match &token.token {
+                Token::Whitespace(_) => continue,
+                Token::LParen | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBracket => depth -= 1,
+                Token::SemiColon if depth == 0 => {
+                    end = Some(i);
+                    break;
+                }
+                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
+                    match word.keyword {
+                        // IS DISTINCT FROM
+                        Keyword::FROM if from.is_none() && before != Some(Keyword::DISTINCT) => from = Some(i),
+                        Keyword::LIMIT | Keyword::OFFSET if from.is_some() => {
+                            limit.get_or_insert(i);
+                        }
+                        _ => {}
+                    }
+                    before = Some(word.keyword);
+                    continue;
+                }
+                _ => {}
+            }
+            before = None;
+        }
+        Some(Self { from: from?, limit, end })
+    }
+}
+
+fn item_expr(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+fn output_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(folded(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(folded),
+        _ => None,
+    }
+}
+
+/// The hidden column for a sort key, as text, and how it compares; `None` for types whose order is not known here.
+fn hidden_column(column: &Column, expr: &str) -> Option<(SortType, bool, String)> {
+    let (sort, float, sql) = match column.type_name.as_str() {
+        "int2" | "int4" | "int8" | "numeric" | "oid" => (SortType::Number, false, format!("({expr})::pg_catalog.text")),
+        "float4" | "float8" => (SortType::Number, true, format!("({expr})::pg_catalog.text")),
+        "bool" => (SortType::Bool, false, format!("({expr})::pg_catalog.text")),
+        "uuid" => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
+        "text" | "varchar" if column.byte_order => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
+        // Text of dates follows DateStyle and TimeZone; their distance from the epoch does not.
+        "timestamp" | "timestamptz" | "date" => {
+            (SortType::Number, false, format!("(EXTRACT(epoch FROM {expr}))::pg_catalog.text"))
+        }
+        _ => return None,
+    };
+    Some((sort, float, sql))
+}
+
+/// Whether the select list shows the statement's or transaction's time, which would differ from shard to shard.
+fn time_dependent(projection: &[SelectItem]) -> bool {
+    use sqlparser::ast::{Visit, Visitor};
+    use std::ops::ControlFlow;
+    struct Times;
+    impl Visitor for Times {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            const NAMES: [&str; 9] = [
+                "now", "current_timestamp", "current_date", "current_time", "localtime", "localtimestamp",
+                "transaction_timestamp", "statement_timestamp", "clock_timestamp",
+            ];
+            match expr {
+                Expr::Function(f) if f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| NAMES.contains(&folded(i).as_str())) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    projection.iter().any(|item| item.visit(&mut Times).is_break())
+}

@@ -1,0 +1,336 @@
+//! Collecting an extended-protocol batch: messages up to Sync or Flush, read and understood, not yet run.
+
+use super::prepared::Prepared;
+use super::{End, MAX_MESSAGE, Session};
+use crate::error::ClientError;
+use crate::plan::locate::{Params, Target, Values, locate};
+use crate::plan::Refusal;
+use crate::schema::ShardRef;
+use shardway_pool::buffer::Buffer;
+use shardway_pool::frame::{self, HEADER};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a message of a batch asks for. `at` is the message's place in the batch.
+pub enum Item {
+    /// Parse.
+    Parse {
+        /// Its place.
+        at: Range<usize>,
+        /// The statement.
+        statement: Arc<Prepared>,
+        /// Whether it has a name.
+        named: bool,
+    },
+    /// Bind.
+    Bind {
+        /// Its place.
+        at: Range<usize>,
+        /// The statement.
+        statement: Arc<Prepared>,
+        /// Whether that has a name.
+        named: bool,
+        /// The portal's name.
+        portal: Vec<u8>,
+        /// Where it leads.
+        target: Result<Target, Refusal>,
+    },
+    /// Describe of a statement.
+    DescribeStatement {
+        /// The statement.
+        statement: Arc<Prepared>,
+        /// Whether it has a name.
+        named: bool,
+    },
+    /// Describe of a portal, Execute, or Close of a portal: passed on as it is.
+    Portal {
+        /// Its place.
+        at: Range<usize>,
+        /// Its tag.
+        tag: u8,
+        /// The portal's name.
+        portal: Vec<u8>,
+        /// Execute's row limit.
+        max_rows: i32,
+    },
+    /// Close of a statement: the session's own affair.
+    CloseStatement,
+    /// An error that this message raises.
+    Fail(ClientError),
+}
+
+/// A batch, and how it ended.
+pub struct Batch {
+    /// Its messages' bytes.
+    pub bytes: Buffer,
+    /// Its messages, up to the first that fails.
+    pub items: Vec<Item>,
+    /// Whether Sync ended it; else Flush.
+    pub sync: bool,
+}
+
+impl Session {
+    /// Reads the messages up to Sync or Flush and runs them.
+    pub(super) async fn batch(&mut self) -> Result<(), End> {
+        let len = self.batch_len().await?;
+        let bytes = self.take(len);
+        let sync = bytes.filled()[last_message(bytes.filled())] == b'S';
+        if self.skipping {
+            if sync {
+                self.skipping = false;
+                self.end_batch_after_error().await;
+            }
+            return Ok(());
+        }
+        let items = self.understand(bytes.filled()).await?;
+        self.run_batch(Batch { bytes, items, sync }).await
+    }
+
+    /// Waits for a Sync or Flush; gives the bytes up to its end.
+    async fn batch_len(&mut self) -> Result<usize, End> {
+        let mut at = 0;
+        loop {
+            match frame::peek(&self.client.input.filled()[at..], MAX_MESSAGE) {
+                Ok(Some(header)) if self.client.input.len() - at >= header.len => {
+                    at += header.len;
+                    match header.tag {
+                        b'S' | b'H' => return Ok(at),
+                        b'P' | b'B' | b'D' | b'E' | b'C' => {}
+                        // A client may leave, or mix the protocols; what came before is then without an end.
+                        b'X' => return Err(End::Terminated),
+                        b'Q' => return Err(End::Fatal(ClientError::protocol("Query before the Sync of a batch"))),
+                        b'd' | b'c' | b'f' => {}
+                        other => {
+                            let what = format!("invalid frontend message type {other}");
+                            return Err(End::Fatal(ClientError::protocol(what)));
+                        }
+                    }
+                }
+                Ok(_) => self.wait_for_client().await?,
+                Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
+            }
+        }
+    }
+
+    /// Reads every message; stops at the first that fails, since what follows will be skipped.
+    async fn understand(&mut self, bytes: &[u8]) -> Result<Vec<Item>, End> {
+        let mut items = Vec::new();
+        let mut here: HashMap<Vec<u8>, Arc<Prepared>> = HashMap::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let Ok(Some(header)) = frame::peek(&bytes[at..], MAX_MESSAGE) else { break };
+            let range = at..at + header.len;
+            let body = &bytes[at + HEADER..range.end];
+            at = range.end;
+            let item = match header.tag {
+                b'P' => self.understand_parse(body, range, &mut here).await,
+                b'B' => self.understand_bind(body, range, &here),
+                b'D' | b'E' | b'C' => self.understand_other(header.tag, body, range, &here),
+                _ => continue,
+            };
+            let failed = matches!(item, Err(_) | Ok(Item::Fail(_)));
+            items.push(item.unwrap_or_else(Item::Fail));
+            if failed {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    async fn understand_parse(
+        &mut self,
+        body: &[u8],
+        at: Range<usize>,
+        here: &mut HashMap<Vec<u8>, Arc<Prepared>>,
+    ) -> Result<Item, ClientError> {
+        let (name, tail) = frame::cstr(body).ok_or_else(malformed)?;
+        let (text, types) = frame::cstr(tail).ok_or_else(malformed)?;
+        let text = std::str::from_utf8(text)
+            .map_err(|_| ClientError::error("22021", "invalid byte sequence for encoding \"UTF8\""))?;
+        let named = !name.is_empty();
+        if named && (self.statements.contains_key(name) || here.contains_key(name)) {
+            let name = String::from_utf8_lossy(name);
+            return Err(ClientError::error("42P05", format!("prepared statement \"{name}\" already exists")));
+        }
+        let types = parameter_types(types).ok_or_else(malformed)?;
+        let statement = self.prepare(text, types, tail, named).await?;
+        self.check_failed(&statement.plan.command)?;
+        if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
+            && !statement.may_hint
+        {
+            return Err(refusal.clone().into());
+        }
+        here.insert(name.to_vec(), statement.clone());
+        if named {
+            self.statements.insert(name.to_vec(), statement.clone());
+        } else {
+            self.unnamed = Some(statement.clone());
+        }
+        Ok(Item::Parse { at, statement, named })
+    }
+
+    async fn prepare(
+        &mut self,
+        text: &str,
+        types: Box<[u32]>,
+        tail: &[u8],
+        named: bool,
+    ) -> Result<Arc<Prepared>, ClientError> {
+        let known = named.then(|| self.proxy.statements.find(tail, &self.path.schemas.join("\0"), &self.database.planning()));
+        if let Some(Some(known)) = known {
+            return Ok(known);
+        }
+        let planned = self.plan_prepared(text).await?;
+        let path = self.path.schemas.join("\0");
+        let statements = &self.proxy.statements;
+        let statement = Arc::new(Prepared {
+            id: statements.number(),
+            text: text.into(),
+            types,
+            literals: planned.literals.into(),
+            plan: planned.plan,
+            planning: planned.planning,
+            may_hint: planned.may_hint,
+            parse_tail: tail.into(),
+        });
+        if named {
+            statements.add(&statement, &path);
+        }
+        Ok(statement)
+    }
+
+    fn statement(&self, name: &[u8], here: &HashMap<Vec<u8>, Arc<Prepared>>) -> Result<Arc<Prepared>, ClientError> {
+        let known = here.get(name).or_else(|| {
+            if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) }
+        });
+        known.cloned().ok_or_else(|| {
+            let message = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
+            };
+            ClientError::error("26000", message)
+        })
+    }
+
+    fn understand_bind(
+        &mut self,
+        body: &[u8],
+        at: Range<usize>,
+        here: &HashMap<Vec<u8>, Arc<Prepared>>,
+    ) -> Result<Item, ClientError> {
+        let (portal, rest) = frame::cstr(body).ok_or_else(malformed)?;
+        let (name, rest) = frame::cstr(rest).ok_or_else(malformed)?;
+        let params = Params::parse(rest).ok_or_else(malformed)?;
+        let statement = self.statement(name, here)?;
+        let statement = self.current(name, statement)?;
+        self.check_failed(&statement.plan.command)?;
+        let hinted = self.hinted(&statement.text, statement.may_hint, &statement.plan)?;
+        let target = match hinted {
+            Some(place) => Ok(Target::One(place)),
+            None => {
+                let values = Values {
+                    text: &statement.text,
+                    literals: &statement.literals,
+                    params: Some(params),
+                    types: &statement.types,
+                };
+                locate(&statement.plan.route, &self.database.maps, &values)
+            }
+        };
+        Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target })
+    }
+
+    /// The statement with a plan of the schema as it is now: after DDL elsewhere, the old plan may be wrong.
+    fn current(&mut self, name: &[u8], statement: Arc<Prepared>) -> Result<Arc<Prepared>, ClientError> {
+        let planning = self.database.planning();
+        if Arc::ptr_eq(&planning, &statement.planning) {
+            return Ok(statement);
+        }
+        let planned = self.plan_text(&planning, &statement.text)?;
+        let renewed = Arc::new(Prepared {
+            id: statement.id,
+            text: statement.text.clone(),
+            types: statement.types.clone(),
+            literals: planned.literals.into(),
+            plan: planned.plan,
+            planning,
+            may_hint: statement.may_hint,
+            parse_tail: statement.parse_tail.clone(),
+        });
+        if name.is_empty() {
+            self.unnamed = Some(renewed.clone());
+        } else {
+            self.statements.insert(name.to_vec(), renewed.clone());
+        }
+        Ok(renewed)
+    }
+
+    fn understand_other(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        at: Range<usize>,
+        here: &HashMap<Vec<u8>, Arc<Prepared>>,
+    ) -> Result<Item, ClientError> {
+        if tag == b'E' {
+            let (portal, rest) = frame::cstr(body).ok_or_else(malformed)?;
+            let (max_rows, _) = frame::i32(rest).ok_or_else(malformed)?;
+            return Ok(Item::Portal { at, tag, portal: portal.to_vec(), max_rows });
+        }
+        let (&kind, rest) = body.split_first().ok_or_else(malformed)?;
+        let (name, _) = frame::cstr(rest).ok_or_else(malformed)?;
+        match (tag, kind) {
+            (b'D', b'S') => {
+                let statement = self.statement(name, here)?;
+                Ok(Item::DescribeStatement { statement, named: !name.is_empty() })
+            }
+            (b'C', b'S') => {
+                // Closing what is not there is no error.
+                if name.is_empty() {
+                    self.unnamed = None;
+                } else {
+                    self.statements.remove(name);
+                }
+                Ok(Item::CloseStatement)
+            }
+            (_, b'P') => Ok(Item::Portal { at, tag, portal: name.to_vec(), max_rows: 0 }),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The shard on which a portal of an earlier batch is.
+    pub(super) fn portal_shard(&self, portal: &[u8]) -> Option<ShardRef> {
+        self.transaction.as_ref()?.portals.get(portal).copied()
+    }
+}
+
+fn malformed() -> ClientError {
+    ClientError::error("08P01", "invalid message format")
+}
+
+/// Types declared in Parse.
+fn parameter_types(tail: &[u8]) -> Option<Box<[u32]>> {
+    let (count, mut rest) = frame::i16(tail)?;
+    let count = usize::from(count as u16);
+    if rest.len() != count * 4 {
+        return None;
+    }
+    let mut types = Vec::with_capacity(count);
+    while let Some((oid, more)) = frame::i32(rest) {
+        types.push(oid as u32);
+        rest = more;
+    }
+    Some(types.into())
+}
+
+/// Where the last message of a run of whole messages starts.
+fn last_message(bytes: &[u8]) -> usize {
+    let (mut at, mut last) = (0, 0);
+    while let Ok(Some(header)) = frame::peek(&bytes[at..], MAX_MESSAGE) {
+        last = at;
+        at += header.len;
+    }
+    last
+}

@@ -1,0 +1,222 @@
+//! From a statement's text to a decision: which plan, and where it leads this time.
+
+use super::Session;
+use crate::error::ClientError;
+use crate::plan::locate::{Target, Values, locate};
+use crate::plan::{Plan, Refusal};
+use crate::plan_cache::Planning;
+use crate::schema::{GroupId, ShardRef};
+use crate::sql::hint::{self, Hint};
+use crate::sql::scan::{Literal, Scan};
+use shardway_shardmap::{CanonicalKey, ShardId};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+thread_local! {
+    /// Reused from statement to statement; borrowed within one call only.
+    static SCAN: RefCell<Scan> = RefCell::default();
+}
+
+/// A recognised statement.
+pub struct Decision {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Where it leads with the values at hand.
+    pub target: Result<Target, Refusal>,
+}
+
+/// A text that was planned to be executed later, or more than once.
+pub struct Planned {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// The schema and plans that it is of.
+    pub planning: Arc<Planning>,
+    /// Its literals.
+    pub literals: Vec<Literal>,
+    /// Whether it has a block comment, which may be a hint.
+    pub may_hint: bool,
+}
+
+/// What a simple query's text holds.
+pub enum Decided {
+    /// Nothing.
+    Empty,
+    /// One statement.
+    One(Decision),
+    /// Several: byte ranges of the text with their decisions.
+    Many(Vec<(std::ops::Range<usize>, Decision)>),
+    /// Quotes or comments that are not closed: Postgres words the error.
+    Unclosed,
+}
+
+impl Session {
+    /// Recognises a simple query. Relations that are not known make the schema be read again, once.
+    pub(super) async fn decide(&mut self, text: &str) -> Result<Decided, ClientError> {
+        let planning = self.database.planning();
+        let decided = self.decide_with(&planning, text)?;
+        if !has_unknown(&decided) {
+            return Ok(decided);
+        }
+        self.database.refresh(Some(&planning)).await.map_err(|e| {
+            ClientError::error("58000", format!("the schema could not be read: {e}"))
+        })?;
+        let decided = self.decide_with(&self.database.planning(), text)?;
+        match unknown(&decided) {
+            // Sent to one shard it could be answered from rows of that shard alone, if the table appeared meanwhile.
+            Some(name) if !self.database.planning().schema.is_unsharded() => {
+                Err(ClientError::error("42P01", format!("relation \"{name}\" does not exist")))
+            }
+            _ => Ok(decided),
+        }
+    }
+
+    fn decide_with(&self, planning: &Planning, text: &str) -> Result<Decided, ClientError> {
+        SCAN.with(|scan| {
+            let scan = &mut *scan.borrow_mut();
+            if scan.run(text).is_err() {
+                return Ok(Decided::Unclosed);
+            }
+            if scan.words.is_empty() {
+                return Ok(Decided::Empty);
+            }
+            let last = scan.semicolons.last().copied();
+            let several = scan.semicolons.len() > 1 || last.is_some_and(|at| at + 1 < scan.end);
+            let atomic = scan.word_at(text, 0) == "CREATE" && text.to_ascii_uppercase().contains("ATOMIC");
+            if !several || atomic {
+                if scan.word_at(text, 0) == ";" {
+                    return Ok(Decided::Empty);
+                }
+                return self.decision(planning, text, scan).map(Decided::One);
+            }
+            let semicolons = std::mem::take(&mut scan.semicolons);
+            let mut statements = Vec::new();
+            let mut start = 0;
+            for end in semicolons.into_iter().map(|at| at + 1).chain([text.len()]) {
+                let piece = &text[start..end];
+                if scan.run(piece).is_ok() && !matches!(scan.word_at(piece, 0).as_str(), "" | ";") {
+                    statements.push((start..end, self.decision(planning, piece, scan)?));
+                }
+                start = end;
+            }
+            Ok(match statements.len() {
+                0 => Decided::Empty,
+                _ => Decided::Many(statements),
+            })
+        })
+    }
+
+    fn decision(
+        &self,
+        planning: &Planning,
+        text: &str,
+        scan: &mut Scan,
+    ) -> Result<Decision, ClientError> {
+        let plan = planning.plan(text, scan, &self.path);
+        let values = Values { text, literals: &scan.literals, params: None, types: &[] };
+        let target = match self.hinted(text, scan.has_block_comment, &plan)? {
+            Some(place) => Ok(Target::One(place)),
+            None => locate(&plan.route, &self.database.maps, &values),
+        };
+        Ok(Decision { plan, target })
+    }
+
+    /// Scans and plans a text that is to be prepared; its literals are kept for the executions to come.
+    pub(super) async fn plan_prepared(&mut self, text: &str) -> Result<Planned, ClientError> {
+        let planning = self.database.planning();
+        let planned = self.plan_text(&planning, text)?;
+        if planned.plan.unknown.is_none() {
+            return Ok(planned);
+        }
+        self.database
+            .refresh(Some(&planning))
+            .await
+            .map_err(|e| ClientError::error("58000", format!("the schema could not be read: {e}")))?;
+        let planned = self.plan_text(&self.database.planning(), text)?;
+        match &planned.plan.unknown {
+            Some(name) if !planned.planning.schema.is_unsharded() => {
+                Err(ClientError::error("42P01", format!("relation \"{name}\" does not exist")))
+            }
+            _ => Ok(planned),
+        }
+    }
+
+    /// Scans and plans a text that is to be prepared, with the schema as given.
+    pub(super) fn plan_text(&self, planning: &Arc<Planning>, text: &str) -> Result<Planned, ClientError> {
+        SCAN.with(|scan| {
+            let scan = &mut *scan.borrow_mut();
+            scan.run(text).map_err(|_| ClientError::error("42601", "unterminated quoted string or comment"))?;
+            let last = scan.semicolons.last().copied();
+            if scan.semicolons.len() > 1 || last.is_some_and(|at| at + 1 < scan.end) {
+                return Err(ClientError::error("42601", "cannot insert multiple commands into a prepared statement"));
+            }
+            let plan = planning.plan(text, scan, &self.path);
+            Ok(Planned {
+                plan,
+                planning: planning.clone(),
+                literals: scan.literals.clone(),
+                may_hint: scan.has_block_comment,
+            })
+        })
+    }
+
+    /// Where a hint sends the statement.
+    pub(super) fn hinted(&self, text: &str, may_be: bool, plan: &Plan) -> Result<Option<ShardRef>, ClientError> {
+        if !may_be {
+            return Ok(None);
+        }
+        let bad = |what: String| ClientError::error("22023", what);
+        let hint = hint::find(text).map_err(|e| bad(format!("the hint \"{}\" is not understood", e.0)))?;
+        let group = plan_group(plan);
+        match hint {
+            None => Ok(None),
+            Some(Hint::Shard(n)) => {
+                let count = self.database.maps[group.0].shard_count();
+                if n >= count {
+                    return Err(bad(format!("there is no shard {n}: the group has shards 0 to {}", count - 1)));
+                }
+                Ok(Some(ShardRef { group, shard: ShardId(n) }))
+            }
+            Some(Hint::Key(key)) => {
+                let key = match key.parse::<i64>() {
+                    Ok(n) if n.to_string() == key => CanonicalKey::Int(n),
+                    _ => CanonicalKey::Text(key.into()),
+                };
+                let shard = self.database.maps[group.0].locate(&key).map_err(|e| bad(e.to_string()))?;
+                Ok(Some(ShardRef { group, shard }))
+            }
+        }
+    }
+
+    /// A shard of a group, where any will do: the one that works for the session already, else the next in turn.
+    pub(super) fn any_shard(&mut self, group: GroupId) -> ShardRef {
+        if let Some(participant) = self.servers.iter().find(|p| p.shard.group == group) {
+            return participant.shard;
+        }
+        let count = self.database.maps[group.0].shard_count();
+        self.next_shard = self.next_shard.wrapping_add(1);
+        ShardRef { group, shard: ShardId(self.next_shard % count) }
+    }
+}
+
+/// The group that a hint's shard number belongs to: that of the tables the statement names.
+pub(super) fn plan_group(plan: &Plan) -> GroupId {
+    use crate::plan::Route;
+    match &plan.route {
+        Route::Any(group) | Route::Everywhere(group) | Route::Keyed { group, .. } => *group,
+        Route::One(place) => place.group,
+        Route::Scatter(scatter) => scatter.group,
+        Route::Refuse(_) => plan.writes.first().and_then(|t| t.group()).unwrap_or(GroupId(0)),
+    }
+}
+
+fn unknown(decided: &Decided) -> Option<&str> {
+    match decided {
+        Decided::One(decision) => decision.plan.unknown.as_deref(),
+        Decided::Many(all) => all.iter().find_map(|(_, d)| d.plan.unknown.as_deref()),
+        _ => None,
+    }
+}
+
+fn has_unknown(decided: &Decided) -> bool {
+    unknown(decided).is_some()
+}

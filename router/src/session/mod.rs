@@ -1,0 +1,304 @@
+//! One client's session: reads its messages, decides, has servers work, answers.
+//!
+//! A session is a task that owns its client's socket, and while a server works for it, that server too: bytes pass
+//! within one task, without a hand-over. What a file here does, it does for this one client.
+
+mod batch;
+mod caching;
+mod decide;
+mod extended;
+mod prepared;
+pub mod relay;
+mod scatter;
+mod servers;
+mod simple;
+mod state;
+mod transaction;
+
+use crate::database::Database;
+use crate::error::{ClientError, Severity};
+use crate::plan_cache::SearchPath;
+use crate::proxy::{CancelHandle, Phase, Proxy, World};
+use crate::reply;
+use prepared::Prepared;
+use relay::Step;
+use servers::Participant;
+use shardway_pool::buffer::Buffer;
+use shardway_pool::cancel::BackendKey;
+use shardway_pool::frame::{self, HEADER};
+use shardway_pool::settings::Settings;
+use shardway_pool::shard::ReadBarrier;
+use shardway_pool::wire::Wire;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use transaction::Transaction;
+
+pub use prepared::Statements;
+pub use state::is_utf8;
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum End {
+    /// The client said goodbye.
+    Terminated,
+    /// The client's socket failed or closed.
+    Client(io::Error),
+    /// The client is told why, and closed.
+    Fatal(ClientError),
+}
+
+/// What a client asked for when it connected.
+pub struct Greeting {
+    /// Its role.
+    pub user: String,
+    /// Its database.
+    pub database: Arc<Database>,
+    /// Parameters that it wants set.
+    pub settings: Settings,
+    /// Its key for cancel requests.
+    pub key: BackendKey,
+    /// What they reach.
+    pub cancel: Arc<CancelHandle>,
+}
+
+/// One client's session.
+pub struct Session {
+    proxy: Arc<Proxy>,
+    world: Arc<World>,
+    database: Arc<Database>,
+    user: String,
+    client: Wire,
+    key: BackendKey,
+    cancel: Arc<CancelHandle>,
+    phase: watch::Receiver<Phase>,
+    /// What the startup message asked for: RESET ALL goes back to it.
+    startup: Arc<Settings>,
+    /// What is set now.
+    settings: Arc<Settings>,
+    path: SearchPath,
+    statements: HashMap<Vec<u8>, Arc<Prepared>>,
+    unnamed: Option<Arc<Prepared>>,
+    transaction: Option<Transaction>,
+    /// Servers in hand.
+    servers: Vec<Participant>,
+    /// How far replicas must be, shard by shard of each group.
+    barriers: HashMap<(usize, u32), ReadBarrier>,
+    /// After an error in a batch that ended with Flush: messages are ignored up to Sync.
+    skipping: bool,
+    script: VecDeque<Step>,
+    /// Rotates over shards where any will do.
+    next_shard: u32,
+}
+
+/// Messages larger than this are refused before a byte of their body is kept.
+const MAX_MESSAGE: usize = frame::MAX_MESSAGE;
+
+impl Session {
+    /// A session for a client that has logged in.
+    pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Self {
+        let settings = Arc::new(greeting.settings);
+        let phase = proxy.phase();
+        let mut session = Self {
+            path: SearchPath::of_user(&greeting.user),
+            proxy,
+            world,
+            database: greeting.database,
+            user: greeting.user,
+            client,
+            next_shard: greeting.key.pid,
+            key: greeting.key,
+            cancel: greeting.cancel,
+            phase,
+            startup: settings.clone(),
+            settings,
+            statements: HashMap::new(),
+            unnamed: None,
+            transaction: None,
+            servers: Vec::new(),
+            barriers: HashMap::new(),
+            skipping: false,
+            script: VecDeque::new(),
+        };
+        session.settings_changed();
+        session
+    }
+
+    /// Serves the client until it leaves.
+    pub async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        match end {
+            End::Terminated => {}
+            End::Client(e) => tracing::debug!(user = self.user, "client is gone: {e}"),
+            End::Fatal(error) => {
+                reply::error(&mut self.client.output, &error);
+                let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
+            }
+        }
+        self.proxy.unregister(self.key);
+    }
+
+    /// Tells a client why it can't be served, and closes it.
+    pub async fn refuse(&mut self, error: &ClientError) {
+        reply::error(&mut self.client.output, error);
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
+    }
+
+    /// Greets the client with the parameters of a server that it may use; a user whom no server lets in is told so.
+    pub async fn greet(&mut self) -> Result<(), ClientError> {
+        let parameters = self.learn_parameters().await?;
+        for (name, value) in parameters.iter() {
+            let wanted = self.settings.value(&name.to_ascii_lowercase()).filter(|_| name != "client_encoding");
+            reply::parameter(&mut self.client.output, name, wanted.unwrap_or(value));
+        }
+        reply::backend_key(&mut self.client.output, self.key);
+        reply::ready(&mut self.client.output, b'I');
+        Ok(())
+    }
+
+    /// Waits for the next thing the client says, and does it.
+    async fn turn(&mut self) -> Result<(), End> {
+        relay::flush(&mut self.client).await?;
+        self.refresh_world();
+        let header = loop {
+            match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
+                Ok(Some(header)) => break header,
+                Ok(None) => self.wait_for_client().await?,
+                Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
+            }
+        };
+        match header.tag {
+            b'Q' => {
+                let message = self.take_message(header.len).await?;
+                self.skipping = false;
+                self.simple(message).await
+            }
+            b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => self.batch().await,
+            b'X' => Err(End::Terminated),
+            // Left over from a COPY that failed; Postgres ignores them too.
+            b'd' | b'c' | b'f' => self.take_message(header.len).await.map(drop),
+            b'F' => {
+                self.take_message(header.len).await?;
+                let error = ClientError::error("0A000", "the function call protocol is not supported");
+                self.statement_failed(error.hint("Use SELECT function(…)."))?;
+                self.ready();
+                Ok(())
+            }
+            other => Err(End::Fatal(ClientError::protocol(format!("invalid frontend message type {other}")))),
+        }
+    }
+
+    /// Between transactions, what a reload changed is taken up.
+    fn refresh_world(&mut self) {
+        if self.transaction.is_some() || self.proxy.generation() == self.world.generation {
+            return;
+        }
+        self.world = self.proxy.world();
+        if let Some(database) = self.world.databases.get(&self.database.name) {
+            self.database = database.clone();
+            self.barriers.clear();
+        }
+    }
+
+    /// Waits for input: no longer than an idle client may, and not past a shutdown.
+    async fn wait_for_client(&mut self) -> Result<(), End> {
+        let pool = &self.world.config.pool;
+        let (limit, name) = match &self.transaction {
+            Some(_) => (pool.idle_transaction_timeout, "idle transaction timeout"),
+            None => (pool.client_idle_timeout, "client_idle_timeout"),
+        };
+        let in_transaction = self.transaction.is_some();
+        let (client, phase) = (&mut self.client, &mut self.phase);
+        let read = async {
+            loop {
+                let leave = match *phase.borrow_and_update() {
+                    Phase::Serving => false,
+                    Phase::Draining => !in_transaction && client.input.is_empty(),
+                    Phase::Stopping => true,
+                };
+                if leave {
+                    let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
+                    return Err(End::Fatal(error));
+                }
+                tokio::select! {
+                    biased;
+                    read = poll_fn(|cx| client.poll_fill(cx)) => {
+                        return match read.map_err(End::Client)? {
+                            0 => Err(End::Client(io::ErrorKind::UnexpectedEof.into())),
+                            _ => Ok(()),
+                        };
+                    }
+                    _ = phase.changed() => {}
+                }
+            }
+        };
+        if limit.is_zero() {
+            return read.await;
+        }
+        let late = |_| Err(End::Fatal(ClientError::fatal("08P01", name)));
+        tokio::time::timeout(limit, read).await.unwrap_or_else(late)
+    }
+
+    /// Takes one whole message out of the input.
+    async fn take_message(&mut self, len: usize) -> Result<Buffer, End> {
+        while self.client.input.len() < len {
+            self.wait_for_client().await?;
+        }
+        Ok(self.take(len))
+    }
+
+    /// Takes bytes out of the input: the whole buffer, if that is all there is.
+    fn take(&mut self, len: usize) -> Buffer {
+        if self.client.input.len() == len {
+            return std::mem::take(&mut self.client.input);
+        }
+        let mut taken = Buffer::default();
+        taken.extend(&self.client.input.filled()[..len]);
+        self.client.input.consume(len);
+        taken
+    }
+
+    /// Tells the client that its statement failed; the transaction it is in fails too.
+    fn statement_failed(&mut self, error: ClientError) -> Result<(), End> {
+        if error.severity == Severity::Fatal {
+            return Err(End::Fatal(error));
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+        reply::error(&mut self.client.output, &error);
+        Ok(())
+    }
+
+    /// ReadyForQuery with the session's true state.
+    fn ready(&mut self) {
+        let status = self.status();
+        reply::ready(&mut self.client.output, status);
+    }
+
+    fn status(&self) -> u8 {
+        match &self.transaction {
+            Some(t) if t.explicit => if t.failed { b'E' } else { b'T' },
+            _ => b'I',
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.cancel.targets().clear();
+        self.proxy.unregister(self.key);
+    }
+}
+
+/// The body of a message taken whole.
+fn body(message: &Buffer) -> &[u8] {
+    &message.filled()[HEADER..]
+}

@@ -1,0 +1,431 @@
+//! From one server to one client: frames as bytes, from one read to one write.
+//!
+//! Only headers are looked at. What the client did not ask for (the answer to a Parse that was put in front) is
+//! dropped, what it asked for and no server was asked (a Parse that the server had already) is put in. A client
+//! that does not read stops the reading from its server; nothing is held beyond one buffer.
+
+use super::End;
+use crate::error::ClientError;
+use crate::reply;
+use shardway_pool::frame::{self, HEADER};
+use shardway_pool::prepared::StatementId;
+use shardway_pool::server::ServerConn;
+use shardway_pool::wire::Wire;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// What a message to the server will be answered with, and what becomes of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The client's own.
+    Forward,
+    /// The client's own Parse of a named statement.
+    ForwardParse(StatementId),
+    /// A Parse of ours.
+    SwallowParse(StatementId),
+    /// A message of ours.
+    Swallow,
+    /// The client's own Parse of a statement that the server has: it is not sent.
+    KnownParse(StatementId),
+    /// No server is asked; this is the answer.
+    Fabricate(&'static [u8]),
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// ReadyForQuery's status.
+    pub status: u8,
+    /// SQLSTATE of the (first) error.
+    pub error: Option<[u8; 5]>,
+}
+
+/// Why an exchange did not end.
+#[derive(Debug)]
+pub enum Broken {
+    /// The client is gone, or said something that can't be.
+    Client(End),
+    /// The server is gone. `torn`: in the middle of a message, so that nothing can be said to the client any more.
+    Server {
+        /// What was seen.
+        cause: io::Error,
+        /// Whether the client got a part of a message.
+        torn: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CopyIn {
+    /// Not copying.
+    No,
+    /// CopyData goes to the server.
+    Data,
+    /// Extended protocol: on to the Sync that ends it.
+    UntilSync,
+}
+
+/// One exchange; see the module.
+pub struct Relay<'a> {
+    client: &'a mut Wire,
+    server: &'a mut ServerConn,
+    script: &'a mut VecDeque<Step>,
+    /// Whether ReadyForQuery is the client's.
+    forward_ready: bool,
+    /// Whether answers follow a script.
+    extended: bool,
+    outcome: Outcome,
+    /// Bytes of a message's body that are still to be passed on.
+    passing: usize,
+    copy_in: CopyIn,
+    /// Bytes of a client's CopyData body that are still to be passed on.
+    copying: usize,
+    /// Whether these bytes go nowhere.
+    discarding: bool,
+}
+
+/// Input that a client may send ahead while its statement runs.
+const MAX_AHEAD: usize = 256 * 1024;
+
+impl<'a> Relay<'a> {
+    /// A simple query's exchange: all is the client's.
+    pub fn simple(client: &'a mut Wire, server: &'a mut ServerConn, script: &'a mut VecDeque<Step>) -> Self {
+        script.clear();
+        Self::new(client, server, script, true, false)
+    }
+
+    /// An extended batch's exchange, up to the Sync that was sent.
+    pub fn extended(
+        client: &'a mut Wire,
+        server: &'a mut ServerConn,
+        script: &'a mut VecDeque<Step>,
+        forward_ready: bool,
+    ) -> Self {
+        Self::new(client, server, script, forward_ready, true)
+    }
+
+    fn new(
+        client: &'a mut Wire,
+        server: &'a mut ServerConn,
+        script: &'a mut VecDeque<Step>,
+        forward_ready: bool,
+        extended: bool,
+    ) -> Self {
+        Self {
+            client,
+            server,
+            script,
+            forward_ready,
+            extended,
+            outcome: Outcome::default(),
+            passing: 0,
+            copy_in: CopyIn::No,
+            copying: 0,
+            discarding: false,
+        }
+    }
+
+    /// Does not pass the final ReadyForQuery on.
+    #[must_use]
+    pub fn without_ready(mut self) -> Self {
+        self.forward_ready = false;
+        self
+    }
+
+    /// Runs to ReadyForQuery, but no longer than `limit` (`query_timeout`; zero: no limit).
+    pub async fn run_within(self, limit: Duration) -> Result<Outcome, Broken> {
+        if limit.is_zero() {
+            return self.run().await;
+        }
+        let late = || Broken::Client(End::Fatal(ClientError::fatal("08P01", "query_timeout")));
+        tokio::time::timeout(limit, self.run()).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Runs to ReadyForQuery.
+    pub async fn run(mut self) -> Result<Outcome, Broken> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
+        loop {
+            let to_server = self.server.wire.poll_flush(cx).map_err(|cause| self.server_gone(cause))?;
+            match self.client.poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(Broken::Client(End::Client(e)))),
+                // The client does not read: neither do we.
+                Poll::Pending => {
+                    let _ = self.poll_client(cx)?;
+                    return Poll::Pending;
+                }
+            }
+            if self.outcome.status != 0 {
+                return Poll::Ready(Ok(self.outcome));
+            }
+            let from_client = self.poll_client(cx)?;
+            match self.server.wire.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.server_gone(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(_)) => self.pass(cx)?,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.server_gone(e))),
+                Poll::Pending if from_client.is_ready() && to_server.is_ready() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn server_gone(&self, cause: io::Error) -> Broken {
+        Broken::Server { cause, torn: self.passing > 0 }
+    }
+
+    fn malformed(&self) -> Broken {
+        self.server_gone(io::Error::new(io::ErrorKind::InvalidData, "the server broke the protocol"))
+    }
+
+    /// Passes on what has been read from the server.
+    fn pass(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let (run, used) = self.scan()?;
+        if run > 0 {
+            self.write_through(cx, run)?;
+        }
+        self.server.wire.input.consume(used);
+        Ok(())
+    }
+
+    /// Writes the first `n` bytes of the server's input: straight to the socket if nothing waits before them.
+    fn write_through(&mut self, cx: &mut Context<'_>, n: usize) -> Result<(), Broken> {
+        let mut bytes = &self.server.wire.input.filled()[..n];
+        if self.client.output.is_empty() {
+            match self.client.stream.poll_write(cx, bytes) {
+                Poll::Ready(Ok(written)) => bytes = &bytes[written..],
+                Poll::Ready(Err(e)) => return Err(Broken::Client(End::Client(e))),
+                Poll::Pending => {}
+            }
+        }
+        self.client.output.extend(bytes);
+        Ok(())
+    }
+
+    /// Walks over the frames in the server's input. Gives how many bytes at its start are to be written as they
+    /// are, and how many are done with. When something in between must be dropped or put in, everything before is
+    /// moved to the client's output first and the input consumed, so that a run always starts at the front.
+    fn scan(&mut self) -> Result<(usize, usize), Broken> {
+        let mut at = 0;
+        loop {
+            let input = &self.server.wire.input.filled()[at..];
+            if self.passing > 0 {
+                let n = self.passing.min(input.len());
+                self.passing -= n;
+                at += n;
+                if self.passing > 0 {
+                    return Ok((at, at));
+                }
+                continue;
+            }
+            let header = frame::peek(input, frame::MAX_MESSAGE).map_err(|_| self.malformed())?;
+            let Some(header) = header else { return Ok((at, at)) };
+            let whole = header.len <= input.len();
+            if !whole {
+                if !matches!(header.tag, b'D' | b'd') {
+                    return Ok((at, at));
+                }
+                // A row or a piece of COPY: passed on as it comes.
+                self.passing = header.len;
+                continue;
+            }
+            let keep = self.look(header.tag, at, header.len)?;
+            match keep {
+                Keep::Yes => at += header.len,
+                Keep::Drop => {
+                    self.stage(at);
+                    self.server.wire.input.consume(header.len);
+                    at = 0;
+                }
+                Keep::Before(bytes) => {
+                    self.stage(at);
+                    at = 0;
+                    self.client.output.extend(bytes);
+                }
+            }
+            if self.outcome.status != 0 {
+                return Ok((at, at));
+            }
+        }
+    }
+
+    /// Moves the first `n` bytes of the server's input to the client's output.
+    fn stage(&mut self, n: usize) {
+        if n > 0 {
+            self.client.output.extend(&self.server.wire.input.filled()[..n]);
+        }
+        self.server.wire.input.consume(n);
+    }
+
+    /// Looks at a whole message.
+    fn look(&mut self, tag: u8, at: usize, len: usize) -> Result<Keep, Broken> {
+        let body = &self.server.wire.input.filled()[at + HEADER..at + len];
+        match tag {
+            b'D' | b'd' | b't' | b'N' | b'A' => Ok(Keep::Yes),
+            b'Z' => {
+                let status = body.first().copied().unwrap_or(b'E');
+                Ok(self.ready(status))
+            }
+            b'E' => {
+                let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
+                self.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
+                if self.copy_in == CopyIn::Data {
+                    self.copy_in = if self.extended { CopyIn::UntilSync } else { CopyIn::No };
+                }
+                Ok(Keep::Yes)
+            }
+            b'S' => {
+                let body = body.to_vec();
+                self.server.parameters.report(&body).ok_or_else(|| self.malformed())?;
+                Ok(Keep::Yes)
+            }
+            b'G' => {
+                self.copy_in = CopyIn::Data;
+                Ok(Keep::Yes)
+            }
+            b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.extended => Ok(self.completes()),
+            _ => Ok(Keep::Yes),
+        }
+    }
+
+    /// A message of the script is answered.
+    fn completes(&mut self) -> Keep {
+        if let Some(bytes) = self.due() {
+            return Keep::Before(bytes);
+        }
+        match self.script.front().copied() {
+            Some(Step::Swallow | Step::SwallowParse(_)) => {
+                self.script.pop_front();
+                Keep::Drop
+            }
+            Some(Step::Forward | Step::ForwardParse(_)) => {
+                self.script.pop_front();
+                Keep::Yes
+            }
+            _ => Keep::Yes,
+        }
+    }
+
+    /// What the client is to get before anything else of the server's.
+    fn due(&mut self) -> Option<&'static [u8]> {
+        let bytes = match self.script.front()? {
+            Step::Fabricate(bytes) => bytes,
+            Step::KnownParse(_) => reply::PARSE_COMPLETE,
+            _ => return None,
+        };
+        self.script.pop_front();
+        Some(bytes)
+    }
+
+    fn ready(&mut self, status: u8) -> Keep {
+        // After an error the rest of the script was skipped; it is left for who wrote it.
+        if self.outcome.error.is_none()
+            && let Some(bytes) = self.due()
+        {
+            return Keep::Before(bytes);
+        }
+        self.server.status = status;
+        self.server.outstanding = self.server.outstanding.saturating_sub(1);
+        self.outcome.status = status;
+        if self.forward_ready { Keep::Yes } else { Keep::Drop }
+    }
+
+    /// Reads what the client sends meanwhile: COPY data for the server, statements for later, or its end.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
+        let mut progress = Poll::Pending;
+        loop {
+            if self.is_copying() {
+                if !self.server.wire.output.is_empty() {
+                    // The server does not take more right now; its socket will wake us.
+                    return Ok(progress);
+                }
+                if self.copy_to_server()? {
+                    progress = Poll::Ready(());
+                    let _ = self.server.wire.poll_flush(cx).map_err(|cause| self.server_gone(cause))?;
+                    continue;
+                }
+            } else if self.client.input.len() >= MAX_AHEAD {
+                return Ok(progress);
+            }
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => {
+                    return Err(Broken::Client(End::Client(io::ErrorKind::UnexpectedEof.into())));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(e)) => return Err(Broken::Client(End::Client(e))),
+                Poll::Pending => return Ok(progress),
+            }
+        }
+    }
+
+    /// Moves COPY messages from the client's input to the server's output; whether any moved.
+    fn copy_to_server(&mut self) -> Result<bool, Broken> {
+        let mut moved = false;
+        while self.is_copying() && !self.client.input.is_empty() {
+            let input = self.client.input.filled();
+            if self.copying > 0 {
+                let n = self.copying.min(input.len());
+                if !self.discarding {
+                    self.server.wire.output.extend(&input[..n]);
+                }
+                self.client.input.consume(n);
+                self.copying -= n;
+                moved = true;
+                continue;
+            }
+            let header = frame::peek(input, frame::MAX_MESSAGE)
+                .map_err(|_| Broken::Client(End::Fatal(ClientError::protocol("invalid message length"))))?;
+            let Some(header) = header else { break };
+            self.copying = header.len;
+            // After CopyDone, CopyFail or an error, only the Sync that ends the batch is the server's; and while it
+            // copies, Postgres itself ignores Sync and Flush.
+            self.discarding = match (header.tag, self.copy_in) {
+                (b'd', CopyIn::Data) => false,
+                (b'c' | b'f', CopyIn::Data) => {
+                    self.copy_in = if self.extended { CopyIn::UntilSync } else { CopyIn::No };
+                    false
+                }
+                (b'S', CopyIn::UntilSync) => {
+                    self.copy_in = CopyIn::No;
+                    false
+                }
+                (b'S' | b'H', CopyIn::Data) | (b'd' | b'c' | b'f' | b'H', CopyIn::UntilSync) => true,
+                _ => {
+                    return Err(Broken::Client(End::Fatal(ClientError::protocol(
+                        "unexpected message type during COPY from stdin",
+                    ))));
+                }
+            };
+        }
+        Ok(moved)
+    }
+
+    /// Whether the client's next bytes are COPY's.
+    fn is_copying(&self) -> bool {
+        self.copy_in != CopyIn::No || self.copying > 0
+    }
+}
+
+/// What becomes of a message.
+enum Keep {
+    /// It is the client's.
+    Yes,
+    /// It is not.
+    Drop,
+    /// These bytes come first; then it is looked at again.
+    Before(&'static [u8]),
+}
+
+/// Waits until all that the client was promised is written.
+pub async fn flush(client: &mut Wire) -> Result<(), End> {
+    poll_fn(|cx| {
+        ready!(client.poll_flush(cx))?;
+        Poll::Ready(Ok(()))
+    })
+    .await
+    .map_err(End::Client)
+}

@@ -1,0 +1,221 @@
+//! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
+
+use super::relay::Broken;
+use super::{End, Session};
+use crate::error::{ClientError, Severity};
+use crate::plan::{Access, Refusal};
+use crate::schema::{GroupId, ShardRef};
+use shardway_pool::server::{Parameters, RunError};
+use shardway_pool::shard::{ReadBarrier, Server};
+use shardway_pool::{Lease, Pool, PoolError, frame};
+use std::sync::Arc;
+
+/// A server that works for the session.
+pub struct Participant {
+    /// The shard it serves.
+    pub shard: ShardRef,
+    /// The server.
+    pub lease: Lease,
+    /// Whether the running transaction wrote there.
+    pub wrote: bool,
+}
+
+impl Session {
+    /// The server for a shard: the one in hand, or a new one. Gives its index. Errors are for the client.
+    pub(super) async fn acquire(&mut self, shard: ShardRef, access: Access) -> Result<usize, ClientError> {
+        if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
+            self.note_write(index, access)?;
+            return Ok(index);
+        }
+        self.check_second_writer(shard, access)?;
+        let in_transaction = self.transaction.is_some();
+        let (server, replica) = self.choose(shard, access, in_transaction);
+        let lease = self.lease(&server).await?;
+        if replica {
+            self.proxy.metrics.replica_reads.inc();
+        }
+        self.servers.push(Participant { shard, lease, wrote: false });
+        let index = self.servers.len() - 1;
+        if let Err(error) = self.prepare_server(index).await {
+            self.servers.swap_remove(index).lease.close();
+            return Err(error);
+        }
+        self.publish_cancel_targets();
+        self.note_write(index, access)?;
+        Ok(index)
+    }
+
+    /// Refuses what would make a second writer, before anything is sent.
+    fn check_second_writer(&self, shard: ShardRef, access: Access) -> Result<(), ClientError> {
+        let other = self.servers.iter().any(|p| p.wrote && p.shard != shard);
+        if self.transaction.is_some() && access == Access::Write && other {
+            return Err(Refusal::unsupported(
+                "this transaction wrote on another shard already; writing on several is not supported yet",
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    fn note_write(&mut self, index: usize, access: Access) -> Result<(), ClientError> {
+        let shard = self.servers[index].shard;
+        self.check_second_writer(shard, access)?;
+        self.servers[index].wrote |= access == Access::Write;
+        Ok(())
+    }
+
+    /// Primary or replica. Inside a transaction, and for all but plain reads, the primary.
+    fn choose(&mut self, at: ShardRef, access: Access, in_transaction: bool) -> (Arc<Server>, bool) {
+        let shard = self.database.shard(at);
+        let routing = &self.world.config.routing;
+        if in_transaction || access != Access::Read || !routing.replica_reads || !shard.has_replicas() {
+            return (shard.primary().clone(), false);
+        }
+        let barrier = self.barriers.entry((at.group.0, at.shard.0)).or_insert(ReadBarrier::None);
+        let load = |server: &Arc<Server>| server.pools().iter().map(|(_, pool)| pool.load()).sum();
+        match shard.replica(barrier, routing.replica_max_lag, load) {
+            Some(server) => (server.clone(), true),
+            None => (shard.primary().clone(), false),
+        }
+    }
+
+    /// The pool for this client on a server.
+    fn pool(&self, server: &Server) -> Arc<Pool> {
+        let login = match (&self.database.config.user, &server.login) {
+            (None, Some(login)) => login.clone(),
+            _ => self.world.server_login(&self.database, &self.user),
+        };
+        server.pool(&login, || self.world.limits(&self.user))
+    }
+
+    async fn lease(&self, server: &Server) -> Result<Lease, ClientError> {
+        self.pool(server).checkout().await.map_err(|error| {
+            let fatal = matches!(error, PoolError::WaitTimeout(_));
+            let mut client = ClientError::from(error);
+            if fatal {
+                client.severity = Severity::Fatal;
+            }
+            client
+        })
+    }
+
+    /// Puts the client's settings in place, and opens the transaction that it is in.
+    async fn prepare_server(&mut self, index: usize) -> Result<(), ClientError> {
+        let mut sql = String::new();
+        let lease = &self.servers[index].lease;
+        if !Arc::ptr_eq(&lease.settings, &self.settings) {
+            sql = lease.settings.change_to(&self.settings);
+        }
+        let changed = !sql.is_empty();
+        if let Some(transaction) = &self.transaction {
+            sql.push_str(&transaction.opening());
+        }
+        let lease = &mut self.servers[index].lease;
+        if !sql.is_empty() {
+            if changed {
+                // Should it fail half-way, nobody knows what is in place: then the server is closed.
+                lease.settings = Arc::default();
+            }
+            lease.run(&sql).await.map_err(|e| refused(&e))?;
+        }
+        lease.settings = self.settings.clone();
+        Ok(())
+    }
+
+    /// The parameters that a server reports to this client's role; also proves that the role may log in.
+    pub(super) async fn learn_parameters(&mut self) -> Result<Parameters, ClientError> {
+        let shard = ShardRef { group: GroupId(0), shard: shardway_shardmap::ShardId(0) };
+        let mut last = None;
+        for at in std::iter::once(shard).chain(self.database.shards_of(GroupId(0)).skip(1)) {
+            let server = self.database.shard(at).primary().clone();
+            match self.lease(&server).await {
+                Ok(lease) => return Ok(lease.parameters.clone()),
+                // A server that says no to this role says it for all shards.
+                Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => {
+                    return Err(ClientError { severity: Severity::Fatal, ..error });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let error = last.unwrap_or_else(|| ClientError::error("08001", "the database has no shard"));
+        Err(ClientError { severity: Severity::Fatal, ..error })
+    }
+
+    /// Lets a cancel request find the servers in hand.
+    pub(super) fn publish_cancel_targets(&self) {
+        let mut targets = self.cancel.targets();
+        targets.clear();
+        targets.extend(self.servers.iter().map(|p| p.lease.cancel_target()));
+    }
+
+    /// Gives back every server, unless a transaction holds them.
+    pub(super) fn release(&mut self) {
+        if self.transaction.is_some() {
+            return;
+        }
+        self.release_all();
+    }
+
+    /// Gives back every server. What it wrote is remembered for reads to come.
+    pub(super) fn release_all(&mut self) {
+        // First the cancel targets: a cancel that comes later must not find a server that is somebody else's.
+        self.cancel.targets().clear();
+        for participant in self.servers.drain(..) {
+            let shard = self.database.shard(participant.shard);
+            if participant.wrote && shard.has_replicas() {
+                let key = (participant.shard.group.0, participant.shard.shard.0);
+                self.barriers.insert(key, shard.barrier_after_write());
+            }
+        }
+    }
+
+    /// What to do after an exchange that did not end: the server is useless. Gives the error for the client, or the
+    /// session's end if nothing can be said to it any more.
+    pub(super) fn broken(&mut self, index: usize, broken: Broken) -> Result<ClientError, End> {
+        let participant = self.servers.swap_remove(index);
+        let error = match &broken {
+            Broken::Server { cause, .. } => Some(participant.lease.lost(cause)),
+            Broken::Client(_) => None,
+        };
+        if matches!(broken, Broken::Client(_)) {
+            // Nobody waits for it any more: do not let the server finish.
+            cancel_abandoned(&participant, self.world.config.pool.cancel_wait_timeout);
+        }
+        participant.lease.close();
+        self.publish_cancel_targets();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+        match broken {
+            Broken::Client(end) => Err(end),
+            Broken::Server { torn: true, cause } => Err(End::Client(cause)),
+            Broken::Server { torn: false, .. } => Ok(error.map_or_else(
+                || ClientError::error("08006", "the server is gone"),
+                ClientError::from,
+            )),
+        }
+    }
+}
+
+/// Asks the server to stop what a client that is gone asked for.
+fn cancel_abandoned(participant: &Participant, timeout: std::time::Duration) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let cancel = participant.lease.cancel_target().announce();
+    runtime.spawn(cancel.send(timeout));
+}
+
+/// The error of a command of ours, for the client.
+pub(super) fn refused(error: &RunError) -> ClientError {
+    match error {
+        RunError::Lost(error) => error.clone().into(),
+        RunError::Refused(body) => {
+            let field = |code| frame::error_field(body, code).map(|f| String::from_utf8_lossy(f).into_owned());
+            let message = field(b'M').unwrap_or_else(|| "the server refused".to_owned());
+            let error = ClientError::error(&field(b'C').unwrap_or_else(|| "XX000".to_owned()), message);
+            match field(b'H') {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The simple query protocol: one text, one or more statements, one ReadyForQuery.
+
+use super::decide::{Decided, Decision};
+use super::relay::Relay;
+use super::transaction::{Answer, Transaction};
+use super::{End, Session, body};
+use crate::error::ClientError;
+use crate::plan::locate::Target;
+use crate::plan::{Access, Plan, Route, Tier};
+use crate::reply;
+use crate::schema::ShardRef;
+use crate::sql::command::Command;
+use shardway_pool::buffer::Buffer;
+use shardway_pool::frame;
+use std::time::Instant;
+
+impl Session {
+    /// Runs a Query message and says ReadyForQuery.
+    pub(super) async fn simple(&mut self, message: Buffer) -> Result<(), End> {
+        let started = Instant::now();
+        let text = match frame::cstr(body(&message)) {
+            Some((text, [])) => text,
+            _ => return Err(End::Fatal(ClientError::protocol("invalid string in message"))),
+        };
+        let Ok(text) = std::str::from_utf8(text) else {
+            let error = ClientError::error("22021", "invalid byte sequence for encoding \"UTF8\"");
+            self.statement_failed(error)?;
+            self.ready();
+            return Ok(());
+        };
+        match self.simple_text(text, &message, started).await {
+            Ok(true) => {}
+            Ok(false) => self.ready(),
+            Err(failure) => {
+                self.fail(failure)?;
+                self.release();
+                self.ready();
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the client what ended its statement, unless it knows; the transaction it is in has failed then.
+    pub(super) fn fail(&mut self, failure: Failure) -> Result<(), End> {
+        match failure {
+            Failure::Session(end) => return Err(end),
+            Failure::Answered => {}
+            Failure::Statement(error) => {
+                if error.code == "0A000" {
+                    self.proxy.metrics.refused();
+                }
+                return self.statement_failed(error);
+            }
+            Failure::ServerError(body) => frame::put(&mut self.client.output, b'E', &body),
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the client has got its ReadyForQuery from the server.
+    async fn simple_text(&mut self, text: &str, message: &Buffer, started: Instant) -> Result<bool, Failure> {
+        match self.decide(text).await? {
+            Decided::Empty => {
+                self.client.output.extend(reply::EMPTY_QUERY);
+                Ok(false)
+            }
+            Decided::Unclosed => {
+                // One shard words the error, whichever.
+                let shard = self.any_shard(crate::schema::GroupId(0));
+                self.forward(shard, Access::ReadPrimary, message, Ready::Servers).await?;
+                Ok(true)
+            }
+            Decided::One(decision) => Ok(self.one(text, decision, message, Ready::Servers, started).await?.ready),
+            Decided::Many(statements) => self.many(text, statements, message, started).await,
+        }
+    }
+
+    async fn one(
+        &mut self,
+        text: &str,
+        decision: Decision,
+        message: &Buffer,
+        ready: Ready,
+        started: Instant,
+    ) -> Result<Ran, Failure> {
+        const OURS: Ran = Ran { ready: false, failed: false };
+        let Decision { plan, target } = decision;
+        self.check_failed(&plan.command)?;
+        if self.control(&plan, text).await? {
+            return Ok(OURS);
+        }
+        match target.map_err(ClientError::from)? {
+            Target::Several(group, shards) => {
+                self.scatter_simple(&plan, group, shards).await?;
+                self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
+                Ok(OURS)
+            }
+            target => {
+                let shard = self.single_shard(&plan, target)?;
+                if self.serve_from_cache(&plan, text, ready).await? {
+                    return Ok(Ran { ready: ready == Ready::Servers, failed: false });
+                }
+                let guard = self.begin_write(&plan).await;
+                let done = self.forward(shard, plan.access, message, ready).await;
+                self.end_write(guard).await;
+                let failed = done?;
+                self.after_ddl(&plan).await;
+                self.proxy.metrics.ran(plan.tier, started.elapsed());
+                Ok(Ran { ready: ready == Ready::Servers, failed })
+            }
+        }
+    }
+
+    /// The one shard that a statement runs on.
+    pub(super) fn single_shard(&mut self, plan: &Plan, target: Target) -> Result<ShardRef, ClientError> {
+        match target {
+            Target::One(shard) => Ok(shard),
+            Target::Any(group) => Ok(self.any_shard(group)),
+            Target::Everywhere(group) if self.database.maps[group.0].shard_count() == 1 => Ok(self.any_shard(group)),
+            Target::Everywhere(_) | Target::Several(..) => Err(everywhere(plan)),
+        }
+    }
+
+    /// Sends a message as it came to a shard, and its answer to the client. Whether the answer is an error.
+    async fn forward(
+        &mut self,
+        shard: ShardRef,
+        access: Access,
+        message: &Buffer,
+        ready: Ready,
+    ) -> Result<bool, Failure> {
+        let index = self.acquire(shard, access).await?;
+        let server = &mut self.servers[index].lease;
+        // A Query ends the unnamed statement.
+        server.unnamed = None;
+        server.wire.output.extend(message.filled());
+        server.outstanding += 1;
+        let mut relay = Relay::simple(&mut self.client, server, &mut self.script);
+        if ready == Ready::Ours {
+            relay = relay.without_ready();
+        }
+        let limit = self.world.config.pool.query_timeout;
+        match relay.run_within(limit).await {
+            Ok(outcome) => {
+                if outcome.error.is_some() {
+                    self.proxy.metrics.server_errors.inc();
+                }
+                self.follow(index, outcome.status);
+                Ok(outcome.error.is_some())
+            }
+            Err(broken) => Err(Failure::Statement(self.broken(index, broken)?)),
+        }
+    }
+
+    /// After an exchange: the session's state is the server's.
+    pub(super) fn follow(&mut self, index: usize, status: u8) {
+        match (&mut self.transaction, status) {
+            (Some(transaction), b'E') => transaction.failed = true,
+            (Some(transaction), b'T') => transaction.failed = false,
+            // The server ended it: a text with its own COMMIT.
+            (Some(_), _) => {
+                self.transaction = None;
+                self.settings_changed();
+            }
+            // A text with its own BEGIN left one open on this server.
+            (None, b'T' | b'E') => {
+                self.transaction = Some(Transaction::opened(status == b'E'));
+                self.servers[index].wrote = true;
+            }
+            (None, _) => {}
+        }
+        self.release();
+    }
+
+    /// Several statements in one text. All for one shard, they go there as they came; else one by one, as the one
+    /// transaction that Postgres makes of them.
+    async fn many(
+        &mut self,
+        text: &str,
+        statements: Vec<Piece>,
+        message: &Buffer,
+        started: Instant,
+    ) -> Result<bool, Failure> {
+        if let Some((shard, access)) = self.common_shard(&statements) {
+            self.check_failed(&Command::Plannable)?;
+            let guard = self.begin_write_of_many(statements.iter().map(|(_, d)| &*d.plan)).await;
+            let done = self.forward(shard, access, message, Ready::Servers).await;
+            self.end_write(guard).await;
+            done?;
+            for (_, decision) in &statements {
+                self.after_ddl(&decision.plan).await;
+            }
+            return Ok(true);
+        }
+        let writes = statements.iter().any(|(_, d)| d.plan.access == Access::Write);
+        if writes && statements.len() > 1 && self.transaction.is_none() {
+            self.transaction = Some(Transaction::implicit());
+        }
+        let done = self.one_by_one(text, statements, started).await;
+        let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
+        match (done, implicit) {
+            (Ok(false), true) => {
+                self.commit(false).await?;
+            }
+            (Ok(true), true) => {
+                self.rollback(false).await;
+            }
+            (Err(failure), implicit) => {
+                if implicit {
+                    self.rollback(false).await;
+                }
+                return Err(failure);
+            }
+            (Ok(_), false) => {}
+        }
+        Ok(false)
+    }
+
+    /// Runs pieces in turn up to the first that fails. Whether one did.
+    async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>, started: Instant) -> Result<bool, Failure> {
+        for (range, decision) in statements {
+            let piece = text[range].trim();
+            let mut message = Buffer::default();
+            frame::put(&mut message, b'Q', &[piece.as_bytes(), b"\0"].concat());
+            if self.one(piece, decision, &message, Ready::Ours, started).await?.failed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The one shard that every statement of a text can run on, if the session handles none of them itself.
+    fn common_shard(&mut self, statements: &[Piece]) -> Option<(ShardRef, Access)> {
+        let (mut shard, mut group) = (None, None);
+        let mut access = Access::ReadPrimary;
+        for (_, Decision { plan, target }) in statements {
+            let passes = matches!(
+                plan.command,
+                Command::Plannable | Command::Show | Command::Explain | Command::Ddl | Command::Utility
+            );
+            if !passes || plan.setting.is_some() {
+                return None;
+            }
+            if plan.access == Access::Write {
+                access = Access::Write;
+            }
+            match target.as_ref().ok()? {
+                Target::One(place) if shard.is_none_or(|s| s == *place) => shard = Some(*place),
+                Target::Any(g) if plan.access != Access::Write || self.database.maps[g.0].shard_count() == 1 => {
+                    group.get_or_insert(*g);
+                }
+                _ => return None,
+            }
+        }
+        match (shard, group) {
+            (Some(shard), Some(group)) if shard.group != group => None,
+            (Some(shard), _) => Some((shard, access)),
+            (None, group) => Some((self.any_shard(group?), access)),
+        }
+    }
+
+    /// Statements that the session handles itself. Whether it did.
+    pub(super) async fn control(&mut self, plan: &Plan, text: &str) -> Result<bool, ClientError> {
+        let answer = match &plan.command {
+            Command::Begin => self.begin(text),
+            Command::Commit { chain } => self.commit(*chain).await?,
+            Command::Rollback { chain } => self.rollback(*chain).await,
+            Command::Savepoint => self.savepoint(text).await?,
+            Command::SetLocal { search_path } => self.set_local(text, search_path.as_deref()).await?,
+            Command::Set { name, value } => {
+                self.set(name, value.clone(), text).await?;
+                Answer::Tag("SET")
+            }
+            Command::Reset { name } => {
+                self.reset(name, text).await?;
+                Answer::Tag("RESET")
+            }
+            Command::DiscardAll => self.discard_all()?,
+            Command::Deallocate(name) => self.deallocate(name.as_deref())?,
+            // Nothing is ever listened to.
+            Command::Unlisten => Answer::Tag("UNLISTEN"),
+            Command::Cursor => {
+                self.cursor(text)?;
+                return self.cursor_done(text);
+            }
+            Command::Empty => {
+                self.client.output.extend(reply::EMPTY_QUERY);
+                return Ok(true);
+            }
+            _ => return Ok(false),
+        };
+        self.answer(answer);
+        Ok(true)
+    }
+
+    async fn savepoint(&mut self, text: &str) -> Result<Answer, ClientError> {
+        let word = text.trim_start().get(..8).unwrap_or("").to_ascii_uppercase();
+        if self.transaction.is_none() {
+            let name = if word.starts_with("SAVE") { "SAVEPOINT" } else if word.starts_with("REL") { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
+            return Err(ClientError::error("25P01", format!("{name} can only be used in transaction blocks")));
+        }
+        let back = word.starts_with("ROLLBACK");
+        if !back {
+            self.check_failed(&Command::Show)?;
+        }
+        if self.servers.is_empty() {
+            let shard = self.any_shard(crate::schema::GroupId(0));
+            self.acquire(shard, Access::ReadPrimary).await?;
+        }
+        self.everywhere_in_transaction(text, back).await?;
+        Ok(Answer::Tag(if back { "ROLLBACK" } else if word.starts_with("REL") { "RELEASE" } else { "SAVEPOINT" }))
+    }
+
+    async fn set_local(&mut self, text: &str, search_path: Option<&str>) -> Result<Answer, ClientError> {
+        let tag = if text.trim_start()[3..].trim_start().get(..11).is_some_and(|w| w.eq_ignore_ascii_case("constraints")) {
+            "SET CONSTRAINTS"
+        } else {
+            "SET"
+        };
+        if self.transaction.is_none() {
+            let warning = "SET LOCAL can only be used in transaction blocks";
+            return Ok(Answer::Warned("25P01", warning, tag));
+        }
+        if self.servers.is_empty() && !is_custom(text) {
+            let shard = self.any_shard(crate::schema::GroupId(0));
+            self.acquire(shard, Access::ReadPrimary).await?;
+        }
+        self.everywhere_in_transaction(text, false).await?;
+        if let Some(path) = search_path {
+            self.path = crate::plan_cache::SearchPath::parse(path, &self.user);
+        }
+        Ok(Answer::Tag(tag))
+    }
+
+    fn discard_all(&mut self) -> Result<Answer, ClientError> {
+        if self.transaction.is_some() {
+            return Err(ClientError::error("25001", "DISCARD ALL cannot run inside a transaction block"));
+        }
+        self.settings = self.startup.clone();
+        self.settings_changed();
+        self.statements.clear();
+        Ok(Answer::Tag("DISCARD ALL"))
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Result<Answer, ClientError> {
+        match name {
+            None => {
+                self.statements.clear();
+                Ok(Answer::Tag("DEALLOCATE ALL"))
+            }
+            Some(name) => match self.statements.remove(name.as_bytes()) {
+                Some(_) => Ok(Answer::Tag("DEALLOCATE")),
+                None => Err(ClientError::error("26000", format!("prepared statement \"{name}\" does not exist"))),
+            },
+        }
+    }
+
+    /// CLOSE ALL without a transaction closes nothing; other cursor commands need the server that has the cursor.
+    fn cursor(&self, text: &str) -> Result<(), ClientError> {
+        let close_all = text.to_ascii_uppercase().contains("ALL") && text.trim_start().to_ascii_uppercase().starts_with("CLOSE");
+        match self.servers.len() {
+            0 if close_all => Ok(()),
+            0 => Err(ClientError::error("34000", "the cursor does not exist")),
+            1 => Ok(()),
+            _ => Err(ClientError::error("0A000", "cursors in a transaction over several shards are not supported yet")),
+        }
+    }
+
+    fn cursor_done(&mut self, _: &str) -> Result<bool, ClientError> {
+        if self.servers.is_empty() {
+            self.answer(Answer::Tag("CLOSE CURSOR ALL"));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// DDL sent as told: what was read of the catalog is out of date.
+    pub(super) async fn after_ddl(&mut self, plan: &Plan) {
+        if !plan.command.is_ddl() || self.transaction.is_some() {
+            return;
+        }
+        if let Err(e) = self.database.refresh(None).await {
+            tracing::warn!(database = self.database.name, "the schema could not be read: {e}");
+        }
+    }
+}
+
+/// SET LOCAL of a parameter with a dot in its name: any value will do, so no server needs to be asked yet.
+fn is_custom(text: &str) -> bool {
+    let name = text.split(|c: char| c.is_whitespace() || c == '=').filter(|w| !w.is_empty()).nth(2);
+    name.is_some_and(|name| name.contains('.'))
+}
+
+/// What would have to run on every shard.
+pub(super) fn everywhere(plan: &Plan) -> ClientError {
+    let what = match (&plan.command, &plan.route) {
+        (Command::Copy, _) => "COPY over several shards",
+        (Command::Ddl | Command::Utility, _) => "running this on every shard",
+        (_, Route::Everywhere(_)) => "writing a reference table, which means every shard,",
+        _ => "this statement over several shards",
+    };
+    ClientError::error("0A000", format!("{what} is not supported yet"))
+        .hint("Run it shard by shard, with /* shard: n */ in front.")
+}
+
+/// A statement among several: its place in the text, and its decision.
+type Piece = (std::ops::Range<usize>, Decision);
+
+/// Whose ReadyForQuery the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// The server's, as it comes.
+    Servers,
+    /// The session's own, later.
+    Ours,
+}
+
+/// How a statement ran.
+struct Ran {
+    /// Whether the client has its ReadyForQuery.
+    ready: bool,
+    /// Whether the answer was a server's error.
+    failed: bool,
+}
+
+/// What ends a statement early.
+pub enum Failure {
+    /// The client is told, and goes on.
+    Statement(ClientError),
+    /// The same, in the server's own words: an ErrorResponse's body.
+    ServerError(Vec<u8>),
+    /// The client was told already.
+    Answered,
+    /// The session ends.
+    Session(End),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Self {
+        Self::Session(end)
+    }
+}

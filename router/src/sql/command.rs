@@ -1,0 +1,250 @@
+//! What a statement is, by the words it starts with.
+//!
+//! Transaction control and session state are told apart here, without the parser: these commands are few, their
+//! grammar is fixed, and they must be understood even where the parser has gaps.
+
+use super::scan::Scan;
+
+/// What kind of statement it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Nothing but space and comments.
+    Empty,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END; with AND CHAIN.
+    Commit {
+        /// AND CHAIN: a new one begins at once.
+        chain: bool,
+    },
+    /// ROLLBACK, ABORT; with AND CHAIN.
+    Rollback {
+        /// AND CHAIN: a new one begins at once.
+        chain: bool,
+    },
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint,
+    /// SET LOCAL, SET TRANSACTION, SET CONSTRAINTS: over with the transaction.
+    SetLocal {
+        /// The search path that it sets, if it does.
+        search_path: Option<String>,
+    },
+    /// SET name.
+    Set {
+        /// The parameter, in lower case.
+        name: String,
+        /// Its value, where it is one plain word or literal.
+        value: Option<String>,
+    },
+    /// RESET name.
+    Reset {
+        /// The parameter, in lower case; `all` for all.
+        name: String,
+    },
+    /// SHOW.
+    Show,
+    /// DISCARD ALL.
+    DiscardAll,
+    /// DEALLOCATE name, or ALL (`None`).
+    Deallocate(Option<String>),
+    /// CLOSE, FETCH, MOVE: of a cursor in the running transaction.
+    Cursor,
+    /// DECLARE without HOLD.
+    Declare,
+    /// SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: for the planner.
+    Plannable,
+    /// COPY.
+    Copy,
+    /// EXPLAIN.
+    Explain,
+    /// NOTIFY, and UNLISTEN * with nothing listened to: any shard will do.
+    Notify,
+    /// UNLISTEN.
+    Unlisten,
+    /// What leaves state on a server that can't be carried to another: named for the error.
+    Stateful(&'static str),
+    /// PREPARE, EXECUTE, of SQL.
+    SqlPrepared(&'static str),
+    /// PREPARE TRANSACTION and its kin.
+    TwoPhase,
+    /// CREATE, ALTER, DROP, GRANT, TRUNCATE, …: changes every shard's catalog or files.
+    Ddl,
+    /// VACUUM, ANALYZE, REINDEX, …, CALL, DO, LOCK and what is not known: as [`Command::Ddl`], without new catalog.
+    Utility,
+}
+
+impl Command {
+    /// Tells by the leading words of a scanned text.
+    pub fn of(scan: &Scan, text: &str) -> Self {
+        let word = |n| scan.word_at(text, n);
+        match word(0).as_str() {
+            "" | ";" => Self::Empty,
+            "SELECT" | "VALUES" | "TABLE" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "(" => Self::Plannable,
+            "BEGIN" | "START" => Self::Begin,
+            "COMMIT" if word(1) == "PREPARED" => Self::TwoPhase,
+            "COMMIT" | "END" => Self::Commit { chain: chains(scan, text) },
+            "ROLLBACK" if word(1) == "PREPARED" => Self::TwoPhase,
+            "ROLLBACK" if word(1) == "TO" || word(2) == "TO" => Self::Savepoint,
+            "ROLLBACK" | "ABORT" => Self::Rollback { chain: chains(scan, text) },
+            "SAVEPOINT" | "RELEASE" => Self::Savepoint,
+            "SET" => Self::of_set(scan, text),
+            "RESET" => Self::of_reset(scan, text),
+            "SHOW" => Self::Show,
+            "COPY" => Self::Copy,
+            "EXPLAIN" => Self::Explain,
+            other => Self::of_rest(other, scan, text),
+        }
+    }
+
+    fn of_rest(first: &str, scan: &Scan, text: &str) -> Self {
+        let word = |n| scan.word_at(text, n);
+        match first {
+            "DISCARD" if word(1) == "ALL" => Self::DiscardAll,
+            "DISCARD" if matches!(word(1).as_str(), "TEMP" | "TEMPORARY" | "PLANS" | "SEQUENCES") => Self::Notify,
+            "DEALLOCATE" => Self::Deallocate(deallocated(scan, text)),
+            "PREPARE" if word(1) == "TRANSACTION" => Self::TwoPhase,
+            "PREPARE" => Self::SqlPrepared("PREPARE"),
+            "EXECUTE" => Self::SqlPrepared("EXECUTE"),
+            "CLOSE" | "FETCH" | "MOVE" => Self::Cursor,
+            "DECLARE" if has_word(scan, text, "HOLD") && !has_word(scan, text, "WITHOUT") => {
+                Self::Stateful("a WITH HOLD cursor")
+            }
+            "DECLARE" => Self::Declare,
+            "NOTIFY" => Self::Notify,
+            "UNLISTEN" => Self::Unlisten,
+            "LISTEN" => Self::Stateful("LISTEN"),
+            "LOAD" => Self::Stateful("LOAD"),
+            "CREATE" if creates_temporary(scan, text) => Self::Stateful("a temporary table"),
+            "CREATE" | "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY" | "TRUNCATE" | "REASSIGN"
+            | "IMPORT" | "REFRESH" => Self::Ddl,
+            _ => Self::Utility,
+        }
+    }
+
+    fn of_set(scan: &Scan, text: &str) -> Self {
+        let mut n = 1;
+        match scan.word_at(text, 1).as_str() {
+            "LOCAL" if scan.word_at(text, 2) == "SEARCH_PATH" => {
+                let path = scan.words.get(3).map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned());
+                return Self::SetLocal { search_path: path };
+            }
+            "LOCAL" | "TRANSACTION" | "CONSTRAINTS" => return Self::SetLocal { search_path: None },
+            "SESSION" if scan.word_at(text, 2) == "CHARACTERISTICS" => {
+                return Self::Stateful("SET SESSION CHARACTERISTICS");
+            }
+            "SESSION" if scan.word_at(text, 2) == "AUTHORIZATION" => {
+                return Self::Set { name: "session_authorization".into(), value: None };
+            }
+            "SESSION" => n = 2,
+            _ => {}
+        }
+        if scan.word_at(text, n) == "TIME" && scan.word_at(text, n + 1) == "ZONE" {
+            return Self::Set { name: "timezone".into(), value: None };
+        }
+        let (name, n) = parameter(scan, text, n);
+        if name == "role" {
+            return Self::Set { name, value: None };
+        }
+        let value = scan.words.get(n + 1).map(|&(start, end)| &text[start..end]);
+        let last = scan.words.get(n + 1).is_some_and(|&(_, end)| text[end..].trim_matches([';', ' ', '\n']).is_empty());
+        let value = value.filter(|_| last).map(|v| v.trim_matches('\'').replace("''", "'"));
+        // A list's value is all that follows: which tables a name means depends on it.
+        let list = (name == "search_path").then(|| scan.words.get(n)).flatten();
+        let value = list.map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned()).or(value);
+        Self::Set { name, value }
+    }
+
+    fn of_reset(scan: &Scan, text: &str) -> Self {
+        let name = match scan.word_at(text, 1).as_str() {
+            "TIME" => "timezone".into(),
+            "SESSION" => "session_authorization".into(),
+            _ => parameter(scan, text, 1).0,
+        };
+        Self::Reset { name }
+    }
+
+    /// Whether it may change data or catalogs, seen from the words alone.
+    pub fn is_ddl(&self) -> bool {
+        matches!(self, Self::Ddl)
+    }
+}
+
+/// A parameter's name at token `n`, dots included, and the token behind it.
+fn parameter(scan: &Scan, text: &str, mut n: usize) -> (String, usize) {
+    let mut name = String::new();
+    while let Some(&(start, end)) = scan.words.get(n) {
+        name.push_str(text[start..end].trim_matches('"'));
+        n += 1;
+        match scan.words.get(n) {
+            Some(&(start, end)) if &text[start..end] == "." => name.push('.'),
+            _ => break,
+        }
+        n += 1;
+    }
+    (name.to_ascii_lowercase(), n)
+}
+
+fn has_word(scan: &Scan, text: &str, word: &str) -> bool {
+    scan.words.iter().any(|&(start, end)| text[start..end].eq_ignore_ascii_case(word))
+}
+
+fn chains(scan: &Scan, text: &str) -> bool {
+    has_word(scan, text, "CHAIN") && !has_word(scan, text, "NO")
+}
+
+fn creates_temporary(scan: &Scan, text: &str) -> bool {
+    (1..4).any(|n| matches!(scan.word_at(text, n).as_str(), "TEMP" | "TEMPORARY"))
+}
+
+fn deallocated(scan: &Scan, text: &str) -> Option<String> {
+    let n = if scan.word_at(text, 1) == "PREPARE" { 2 } else { 1 };
+    let &(start, end) = scan.words.get(n)?;
+    let token = &text[start..end];
+    match token.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
+        Some(quoted) => Some(quoted.replace("\"\"", "\"")),
+        None if token.eq_ignore_ascii_case("all") => None,
+        None => Some(token.to_ascii_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str) -> Command {
+        let mut scan = Scan::default();
+        scan.run(text).unwrap();
+        Command::of(&scan, text)
+    }
+
+    #[test]
+    fn transaction_control_is_told_by_its_words() {
+        assert_eq!(command("/* x */ begin isolation level serializable"), Command::Begin);
+        assert_eq!(command("COMMIT AND CHAIN"), Command::Commit { chain: true });
+        assert_eq!(command("commit and no chain"), Command::Commit { chain: false });
+        assert_eq!(command("rollback to savepoint a"), Command::Savepoint);
+        assert_eq!(command("ROLLBACK WORK TO a"), Command::Savepoint);
+        assert_eq!(command("ROLLBACK PREPARED 'x'"), Command::TwoPhase);
+        assert_eq!(command(" -- nothing\n ;"), Command::Empty);
+    }
+
+    #[test]
+    fn session_parameters_are_named_in_lower_case() {
+        let set = |name: &str, value: Option<&str>| Command::Set { name: name.into(), value: value.map(Into::into) };
+        assert_eq!(command("SET App.Tenant = 'it''s'"), set("app.tenant", Some("it's")));
+        assert_eq!(command("SET search_path TO a, b;"), set("search_path", Some("a, b")));
+        assert_eq!(command("set session time zone 'UTC'"), set("timezone", None));
+        assert_eq!(command("SET statement_timeout = 50;"), set("statement_timeout", Some("50")));
+        assert_eq!(command("SET LOCAL a.b = 1"), Command::SetLocal { search_path: None });
+        assert_eq!(command("RESET ALL"), Command::Reset { name: "all".into() });
+    }
+
+    #[test]
+    fn what_stays_on_a_server_is_known() {
+        assert!(matches!(command("create temp table t()"), Command::Stateful(_)));
+        assert!(matches!(command("declare c cursor with hold for select 1"), Command::Stateful(_)));
+        assert_eq!(command("declare c cursor without hold for select 1"), Command::Declare);
+        assert_eq!(command("DEALLOCATE ALL"), Command::Deallocate(None));
+        assert_eq!(command("deallocate \"A b\""), Command::Deallocate(Some("A b".into())));
+    }
+}

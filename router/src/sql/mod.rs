@@ -1,0 +1,8 @@
+//! Recognising statements: one scan that lifts literals out, the words a statement starts with, hints, literals.
+//!
+//! Nothing here knows tables or shards; [`crate::plan`] does.
+
+pub mod command;
+pub mod hint;
+pub mod literal;
+pub mod scan;

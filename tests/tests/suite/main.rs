@@ -1,0 +1,3 @@
+//! The suites, in one program: linking several would take longer than running them.
+
+mod harness;
