@@ -134,6 +134,9 @@ pub struct Proxy {
     pub source: shardway_config::Source,
     /// Prepared statements of all clients.
     pub statements: crate::session::Statements,
+    era: ArcSwap<()>,
+    /// Eras of caches that are no more.
+    older: Mutex<Vec<std::sync::Weak<()>>>,
     /// The cache, if one is configured.
     pub cache: ArcSwap<Option<Arc<crate::cache::Cache>>>,
 }
@@ -152,8 +155,45 @@ impl Proxy {
             phase: watch::Sender::new(Phase::Serving),
             source,
             statements: crate::session::Statements::default(),
+            era: ArcSwap::default(),
+            older: Mutex::default(),
             cache: ArcSwap::from_pointee(cache),
         })
+    }
+
+    /// The present cache's era, to be held by every write until it ends.
+    pub fn cache_era(&self) -> Arc<()> {
+        self.era.load_full()
+    }
+
+    /// Whether writes that began before the present cache was made are still about: it does not know of them.
+    pub fn has_older_writes(&self) -> bool {
+        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|era| era.strong_count() > 0);
+        !older.is_empty()
+    }
+
+    /// Makes, changes or drops the cache as a new configuration says.
+    fn change_cache(&self, config: &Config) {
+        if let (Some(cache), true) = (&**self.cache.load(), config.cache.enabled) {
+            if let Err(e) = cache.reconfigure(&config.cache) {
+                tracing::error!("the cache stays as it was: {e}");
+            }
+            return;
+        }
+        let before = self.era.swap(Arc::default());
+        self.older.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before));
+        self.cache.store(Arc::new(start_cache(config)));
+    }
+
+    /// Forgets every answer: tables or shards may have changed.
+    pub async fn empty_cache(&self) {
+        let Some(cache) = (**self.cache.load()).clone() else { return };
+        for name in self.world().databases.keys() {
+            let mut all = crate::cache::WriteSet::new(name);
+            all.add_everything();
+            cache.invalidate(&all).await;
+        }
     }
 
     /// What is configured now.
@@ -170,7 +210,7 @@ impl Proxy {
     pub fn replace(&self, world: World) {
         let old = self.world.load_full();
         if old.config.cache != world.config.cache {
-            self.cache.store(Arc::new(start_cache(&world.config)));
+            self.change_cache(&world.config);
         }
         self.world.store(Arc::new(world));
     }

@@ -41,6 +41,7 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
     }
     support::warn(&world.config);
     proxy.replace(world);
+    proxy.empty_cache().await;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::pin::{Pin, Places};
 use super::query::{Analyzer, Ctes, Found};
 use super::scope::{folded, relation_name};
-use super::{Access, Cacheable, Plan, Refusal, Route, SettingCall, Tier, dml, scatter};
+use super::{Access, Plan, Refusal, Route, SettingCall, Tier, dml, scatter};
 use crate::schema::{GroupId, Kind, Schema, ShardRef, Table};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
@@ -200,26 +200,16 @@ impl Builder<'_> {
         match &plan.route {
             Route::Keyed { otherwise, .. } => {
                 plan.shareable = otherwise.is_none();
-                plan.cacheable = self.cacheable(statement, found);
+                plan.cacheable = super::cacheable::cacheable(statement, found);
             }
             Route::Scatter(_) => {
                 plan.shareable = false;
                 plan.tier = Tier::Scatter;
             }
-            Route::Any(_) => plan.cacheable = self.cacheable(statement, found),
+            Route::Any(_) => plan.cacheable = super::cacheable::cacheable(statement, found),
             _ => {}
         }
         Ok(())
-    }
-
-    /// A plain lookup in one table, nothing volatile in it.
-    fn cacheable(&self, statement: &Statement, found: &Found) -> Option<Cacheable> {
-        let Statement::Query(query) = statement else { return None };
-        let [table] = &found.tables[..] else { return None };
-        let plain = matches!(&*query.body, SetExpr::Select(select)
-            if select.from.len() == 1 && select.from[0].joins.is_empty() && super::query::is_row_by_row(select));
-        let bare = query.with.is_none() && query.locks.is_empty();
-        (plain && bare && found.relations == 1 && !table.has_row_security).then(|| Cacheable { table: table.clone() })
     }
 
     fn scatter(&self, query: &Query, group: GroupId, found: &Found) -> Result<scatter::Scatter, Refusal> {

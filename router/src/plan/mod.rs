@@ -4,6 +4,7 @@
 //! reads them for one execution. The planner proves a tier or goes down to a refusal; it never guesses.
 
 pub mod build;
+mod cacheable;
 mod dml;
 mod facts;
 pub mod locate;

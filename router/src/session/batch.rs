@@ -35,6 +35,8 @@ pub enum Item {
         portal: Vec<u8>,
         /// Where it leads.
         target: Result<Target, Refusal>,
+        /// Its one key, in canonical text: for the cache.
+        key: Option<String>,
     },
     /// Describe of a statement.
     DescribeStatement {
@@ -227,19 +229,18 @@ impl Session {
         let statement = self.current(name, statement)?;
         self.check_failed(&statement.plan.command)?;
         let hinted = self.hinted(&statement.text, statement.may_hint, &statement.plan)?;
+        let values = Values {
+            text: &statement.text,
+            literals: &statement.literals,
+            params: Some(params),
+            types: &statement.types,
+        };
+        let key = if self.caches() { super::caching::pinned_key(&statement.plan, &values) } else { None };
         let target = match hinted {
             Some(place) => Ok(Target::One(place)),
-            None => {
-                let values = Values {
-                    text: &statement.text,
-                    literals: &statement.literals,
-                    params: Some(params),
-                    types: &statement.types,
-                };
-                locate(&statement.plan.route, &self.database.maps, &values)
-            }
+            None => locate(&statement.plan.route, &self.database.maps, &values),
         };
-        Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target })
+        Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target, key })
     }
 
     /// The statement with a plan of the schema as it is now: after DDL elsewhere, the old plan may be wrong.

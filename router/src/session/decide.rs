@@ -23,6 +23,8 @@ pub struct Decision {
     pub plan: Arc<Plan>,
     /// Where it leads with the values at hand.
     pub target: Result<Target, Refusal>,
+    /// Its one key, in canonical text: for the cache.
+    pub key: Option<String>,
 }
 
 /// A text that was planned to be executed later, or more than once.
@@ -117,7 +119,8 @@ impl Session {
             Some(place) => Ok(Target::One(place)),
             None => locate(&plan.route, &self.database.maps, &values),
         };
-        Ok(Decision { plan, target })
+        let key = if self.caches() { super::caching::pinned_key(&plan, &values) } else { None };
+        Ok(Decision { plan, target, key })
     }
 
     /// Scans and plans a text that is to be prepared; its literals are kept for the executions to come.

@@ -2,7 +2,8 @@
 
 use super::batch::{Batch, Item};
 use super::prepared::Prepared;
-use super::relay::{Relay, Step};
+use super::caching::Asked;
+use super::relay::{Capture, Relay, Step};
 use super::simple::Failure;
 use super::transaction::Transaction;
 use super::{End, Session};
@@ -18,6 +19,9 @@ use shardway_pool::prepared::StatementId;
 use shardway_pool::server::ServerConn;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Bytes of a ReadyForQuery message.
+const READY_LEN: usize = 6;
 
 /// Sync.
 const SYNC: &[u8] = b"S\0\0\0\x04";
@@ -151,14 +155,30 @@ impl Session {
         batch: &Batch,
         started: Instant,
     ) -> Result<Progress, Failure> {
-        let plans = batch.items.iter().filter_map(|item| match item {
-            Item::Bind { statement, .. } => Some(&*statement.plan),
-            _ => None,
-        });
-        let guard = self.begin_write_of_many(plans).await;
-        let done = self.unit(shard, access, &batch.bytes, &batch.items, true).await;
-        self.end_write(guard).await;
-        let failed = done?;
+        let failed = match self.ask_cache_for_batch(batch).await {
+            Asked::Hit(answer) => {
+                self.client.output.extend(&answer);
+                self.proxy.metrics.cached();
+                return Ok(Progress { failed: false, ready: false });
+            }
+            Asked::Fill(ticket, ttl) => {
+                let mut capture = self.capture();
+                let access = Access::ReadPrimary;
+                let done = self.unit(shard, access, &batch.bytes, &batch.items, true, Some(&mut capture)).await;
+                self.finish_fill(ticket, ttl, &capture, READY_LEN);
+                done?
+            }
+            Asked::No => {
+                for item in &batch.items {
+                    if let Item::Bind { statement, key, .. } = item {
+                        self.begin_write(&statement.plan, key.as_deref()).await;
+                    }
+                }
+                let done = self.unit(shard, access, &batch.bytes, &batch.items, true, None).await;
+                self.end_write().await;
+                done?
+            }
+        };
         for item in &batch.items {
             if let Item::Bind { statement, .. } = item {
                 self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
@@ -176,6 +196,7 @@ impl Session {
         bytes: &Buffer,
         items: &[Item],
         ready: bool,
+        capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
         let max = self.servers[index].lease.pool().limits().max_prepared.max(1);
@@ -185,7 +206,7 @@ impl Session {
         items.iter().for_each(|item| writer.item(bytes.filled(), item));
         server.wire.output.extend(SYNC);
         server.outstanding += 1;
-        let relay = Relay::extended(&mut self.client, server, &mut self.script, ready);
+        let relay = Relay::extended(&mut self.client, server, &mut self.script, ready).capturing(capture);
         let limit = self.world.config.pool.query_timeout;
         match relay.run_within(limit).await {
             Ok(outcome) => {
@@ -258,13 +279,13 @@ impl Session {
     /// One statement's messages, or messages that belong to none. Whether the answer is an error.
     async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
         let bind = items.iter().find_map(|item| match item {
-            Item::Bind { statement, target, .. } => Some((statement.clone(), target.clone())),
+            Item::Bind { statement, target, key, .. } => Some((statement.clone(), target.clone(), key.clone())),
             _ => None,
         });
         if let Some(Item::Fail(error)) = items.iter().find(|i| matches!(i, Item::Fail(_))) {
             return Err(error.clone().into());
         }
-        let Some((statement, target)) = bind else { return self.unbound(bytes, items).await };
+        let Some((statement, target, key)) = bind else { return self.unbound(bytes, items).await };
         if !is_servers(&statement.plan.command) {
             return self.control_piece(&statement, items).await;
         }
@@ -276,9 +297,9 @@ impl Session {
             }
             target => {
                 let shard = self.single_shard(&statement.plan, target)?;
-                let guard = self.begin_write(&statement.plan).await;
-                let done = self.unit(shard, statement.plan.access, bytes, items, false).await;
-                self.end_write(guard).await;
+                self.begin_write(&statement.plan, key.as_deref()).await;
+                let done = self.unit(shard, statement.plan.access, bytes, items, false, None).await;
+                self.end_write().await;
                 let failed = done?;
                 self.after_ddl(&statement.plan).await;
                 self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
@@ -304,7 +325,7 @@ impl Session {
                         let name = String::from_utf8_lossy(portal);
                         return Err(ClientError::error("34000", format!("portal \"{name}\" does not exist")).into());
                     };
-                    return self.unit(shard, Access::ReadPrimary, bytes, items, false).await;
+                    return self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await;
                 }
                 _ => {}
             }
@@ -312,7 +333,7 @@ impl Session {
         match group {
             Some(group) => {
                 let shard = self.any_shard(group);
-                self.unit(shard, Access::Read, bytes, items, false).await
+                self.unit(shard, Access::Read, bytes, items, false, None).await
             }
             None => {
                 items.iter().for_each(|_| self.client.output.extend(reply::CLOSE_COMPLETE));

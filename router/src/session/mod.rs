@@ -20,6 +20,7 @@ use crate::error::{ClientError, Severity};
 use crate::plan_cache::SearchPath;
 use crate::proxy::{CancelHandle, Phase, Proxy, World};
 use crate::reply;
+use caching::WriteMark;
 use prepared::Prepared;
 use relay::Step;
 use servers::Participant;
@@ -90,6 +91,10 @@ pub struct Session {
     /// After an error in a batch that ended with Flush: messages are ignored up to Sync.
     skipping: bool,
     script: VecDeque<Step>,
+    /// The mark of what the running statement or transaction writes.
+    mark: Option<WriteMark>,
+    /// A server was lost while it wrote: nobody knows what it did.
+    outcome_unknown: bool,
     /// Rotates over shards where any will do.
     next_shard: u32,
 }
@@ -122,6 +127,8 @@ impl Session {
             barriers: HashMap::new(),
             skipping: false,
             script: VecDeque::new(),
+            mark: None,
+            outcome_unknown: false,
         };
         session.settings_changed();
         session
@@ -142,6 +149,10 @@ impl Session {
                 let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
             }
         }
+        // A client that left in a transaction leaves it rolled back, and clean servers behind.
+        self.transaction = None;
+        self.roll_back_servers().await;
+        self.end_write().await;
         self.proxy.unregister(self.key);
     }
 

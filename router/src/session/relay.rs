@@ -34,6 +34,17 @@ pub enum Step {
     Fabricate(&'static [u8]),
 }
 
+/// A copy of an answer for the cache, as long as it is one that may be kept.
+#[derive(Debug, Default)]
+pub struct Capture {
+    /// The frames, ReadyForQuery apart.
+    pub bytes: Vec<u8>,
+    /// More is not kept.
+    pub max: usize,
+    /// An error, a notice, a changed parameter, or too much: not to be kept.
+    pub spoiled: bool,
+}
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -84,6 +95,7 @@ pub struct Relay<'a> {
     copying: usize,
     /// Whether these bytes go nowhere.
     discarding: bool,
+    capture: Option<&'a mut Capture>,
 }
 
 /// Input that a client may send ahead while its statement runs.
@@ -124,6 +136,25 @@ impl<'a> Relay<'a> {
             copy_in: CopyIn::No,
             copying: 0,
             discarding: false,
+            capture: None,
+        }
+    }
+
+    /// Copies the answer on its way.
+    #[must_use]
+    pub fn capturing(mut self, capture: Option<&'a mut Capture>) -> Self {
+        self.capture = capture;
+        self
+    }
+
+    fn keep(&mut self, n: usize) {
+        let Some(capture) = &mut self.capture else { return };
+        let bytes = &self.server.wire.input.filled()[..n];
+        if capture.bytes.len() + n > capture.max {
+            capture.spoiled = true;
+        }
+        if !capture.spoiled {
+            capture.bytes.extend_from_slice(bytes);
         }
     }
 
@@ -194,6 +225,7 @@ impl<'a> Relay<'a> {
 
     /// Writes the first `n` bytes of the server's input: straight to the socket if nothing waits before them.
     fn write_through(&mut self, cx: &mut Context<'_>, n: usize) -> Result<(), Broken> {
+        self.keep(n);
         let mut bytes = &self.server.wire.input.filled()[..n];
         if self.client.output.is_empty() {
             match self.client.stream.poll_write(cx, bytes) {
@@ -244,6 +276,9 @@ impl<'a> Relay<'a> {
                 Keep::Before(bytes) => {
                     self.stage(at);
                     at = 0;
+                    if let Some(capture) = &mut self.capture {
+                        capture.bytes.extend_from_slice(bytes);
+                    }
                     self.client.output.extend(bytes);
                 }
             }
@@ -256,6 +291,7 @@ impl<'a> Relay<'a> {
     /// Moves the first `n` bytes of the server's input to the client's output.
     fn stage(&mut self, n: usize) {
         if n > 0 {
+            self.keep(n);
             self.client.output.extend(&self.server.wire.input.filled()[..n]);
         }
         self.server.wire.input.consume(n);
@@ -263,6 +299,9 @@ impl<'a> Relay<'a> {
 
     /// Looks at a whole message.
     fn look(&mut self, tag: u8, at: usize, len: usize) -> Result<Keep, Broken> {
+        if let (b'E' | b'N' | b'A' | b'S' | b'G' | b'H' | b'W', Some(capture)) = (tag, &mut self.capture) {
+            capture.spoiled = true;
+        }
         let body = &self.server.wire.input.filled()[at + HEADER..at + len];
         match tag {
             b'D' | b'd' | b't' | b'N' | b'A' => Ok(Keep::Yes),

@@ -181,6 +181,7 @@ impl Session {
             // Nobody waits for it any more: do not let the server finish.
             cancel_abandoned(&participant, self.world.config.pool.cancel_wait_timeout);
         }
+        self.outcome_unknown |= participant.wrote;
         participant.lease.close();
         self.publish_cancel_targets();
         if let Some(transaction) = &mut self.transaction {

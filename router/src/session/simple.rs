@@ -1,7 +1,8 @@
 //! The simple query protocol: one text, one or more statements, one ReadyForQuery.
 
 use super::decide::{Decided, Decision};
-use super::relay::Relay;
+use super::caching::Asked;
+use super::relay::{Capture, Relay};
 use super::transaction::{Answer, Transaction};
 use super::{End, Session, body};
 use crate::error::ClientError;
@@ -69,7 +70,7 @@ impl Session {
             Decided::Unclosed => {
                 // One shard words the error, whichever.
                 let shard = self.any_shard(crate::schema::GroupId(0));
-                self.forward(shard, Access::ReadPrimary, message, Ready::Servers).await?;
+                self.forward(shard, Access::ReadPrimary, message, Ready::Servers, None).await?;
                 Ok(true)
             }
             Decided::One(decision) => Ok(self.one(text, decision, message, Ready::Servers, started).await?.ready),
@@ -86,7 +87,7 @@ impl Session {
         started: Instant,
     ) -> Result<Ran, Failure> {
         const OURS: Ran = Ran { ready: false, failed: false };
-        let Decision { plan, target } = decision;
+        let Decision { plan, target, key } = decision;
         self.check_failed(&plan.command)?;
         if self.control(&plan, text).await? {
             return Ok(OURS);
@@ -99,13 +100,26 @@ impl Session {
             }
             target => {
                 let shard = self.single_shard(&plan, target)?;
-                if self.serve_from_cache(&plan, text, ready).await? {
-                    return Ok(Ran { ready: ready == Ready::Servers, failed: false });
-                }
-                let guard = self.begin_write(&plan).await;
-                let done = self.forward(shard, plan.access, message, ready).await;
-                self.end_write(guard).await;
-                let failed = done?;
+                let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
+                    Asked::Hit(answer) => {
+                        self.client.output.extend(&answer);
+                        self.proxy.metrics.cached();
+                        return Ok(OURS);
+                    }
+                    Asked::Fill(ticket, ttl) => {
+                        let mut capture = self.capture();
+                        let done = self.forward(shard, Access::ReadPrimary, message, ready, Some(&mut capture)).await;
+                        let tail = if ready == Ready::Servers { READY_LEN } else { 0 };
+                        self.finish_fill(ticket, ttl, &capture, tail);
+                        done?
+                    }
+                    Asked::No => {
+                        self.begin_write(&plan, key.as_deref()).await;
+                        let done = self.forward(shard, plan.access, message, ready, None).await;
+                        self.end_write().await;
+                        done?
+                    }
+                };
                 self.after_ddl(&plan).await;
                 self.proxy.metrics.ran(plan.tier, started.elapsed());
                 Ok(Ran { ready: ready == Ready::Servers, failed })
@@ -130,6 +144,7 @@ impl Session {
         access: Access,
         message: &Buffer,
         ready: Ready,
+        capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
         let server = &mut self.servers[index].lease;
@@ -137,7 +152,7 @@ impl Session {
         server.unnamed = None;
         server.wire.output.extend(message.filled());
         server.outstanding += 1;
-        let mut relay = Relay::simple(&mut self.client, server, &mut self.script);
+        let mut relay = Relay::simple(&mut self.client, server, &mut self.script).capturing(capture);
         if ready == Ready::Ours {
             relay = relay.without_ready();
         }
@@ -185,9 +200,11 @@ impl Session {
     ) -> Result<bool, Failure> {
         if let Some((shard, access)) = self.common_shard(&statements) {
             self.check_failed(&Command::Plannable)?;
-            let guard = self.begin_write_of_many(statements.iter().map(|(_, d)| &*d.plan)).await;
-            let done = self.forward(shard, access, message, Ready::Servers).await;
-            self.end_write(guard).await;
+            for (_, decision) in &statements {
+                self.begin_write(&decision.plan, decision.key.as_deref()).await;
+            }
+            let done = self.forward(shard, access, message, Ready::Servers, None).await;
+            self.end_write().await;
             done?;
             for (_, decision) in &statements {
                 self.after_ddl(&decision.plan).await;
@@ -235,7 +252,7 @@ impl Session {
     fn common_shard(&mut self, statements: &[Piece]) -> Option<(ShardRef, Access)> {
         let (mut shard, mut group) = (None, None);
         let mut access = Access::ReadPrimary;
-        for (_, Decision { plan, target }) in statements {
+        for (_, Decision { plan, target, .. }) in statements {
             let passes = matches!(
                 plan.command,
                 Command::Plannable | Command::Show | Command::Explain | Command::Ddl | Command::Utility
@@ -404,6 +421,9 @@ pub(super) fn everywhere(plan: &Plan) -> ClientError {
     ClientError::error("0A000", format!("{what} is not supported yet"))
         .hint("Run it shard by shard, with /* shard: n */ in front.")
 }
+
+/// Bytes of a ReadyForQuery message.
+const READY_LEN: usize = 6;
 
 /// A statement among several: its place in the text, and its decision.
 type Piece = (std::ops::Range<usize>, Decision);

@@ -84,6 +84,12 @@ impl Session {
     /// COMMIT: the one writer first, then those that only read. Errors are for the client; the transaction is over
     /// either way.
     pub(super) async fn commit(&mut self, chain: bool) -> Result<Answer, ClientError> {
+        let answer = self.commit_servers(chain).await;
+        self.end_write().await;
+        answer
+    }
+
+    async fn commit_servers(&mut self, chain: bool) -> Result<Answer, ClientError> {
         let Some(transaction) = self.transaction.take() else {
             return Ok(Answer::Warned("25P01", "there is no transaction in progress", "COMMIT"));
         };
@@ -98,6 +104,7 @@ impl Session {
             if let Err(error) = participant.lease.run("COMMIT").await {
                 let client = refused(&error);
                 let wrote = participant.wrote;
+                self.outcome_unknown |= wrote && matches!(error, RunError::Lost(_));
                 self.roll_back_servers().await;
                 // A reader that fails after the writer has committed takes nothing back.
                 if wrote || index == 0 || matches!(error, RunError::Refused(_)) {
@@ -123,6 +130,7 @@ impl Session {
             return Answer::Warned("25P01", "there is no transaction in progress", "ROLLBACK");
         };
         self.roll_back_servers().await;
+        self.end_write().await;
         self.chain(chain, &transaction);
         Answer::Tag("ROLLBACK")
     }
