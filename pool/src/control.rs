@@ -136,7 +136,10 @@ fn note_change(name: &str, server: &Server, health: &Health, outcome: Result<Rep
         return;
     }
     match error {
-        None => tracing::info!(shard = name, server = %server.address, role = ?health.role(), "server is up"),
+        None => {
+            server.retry();
+            tracing::info!(shard = name, server = %server.address, role = ?health.role(), "server is up");
+        }
         Some(error) => tracing::warn!(shard = name, server = %server.address, "server is down: {error}"),
     }
 }

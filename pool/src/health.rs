@@ -87,6 +87,14 @@ impl Health {
         self.last_error.lock().ok().and_then(|error| error.clone())
     }
 
+    /// Somebody could not reach it: it is down until a poll finds it up.
+    pub fn lost(&self, error: String) {
+        if let Ok(mut last) = self.last_error.lock() {
+            *last = Some(error);
+        }
+        self.up.store(false, Ordering::Release);
+    }
+
     /// Takes in a poll's outcome; gives whether up or role changed.
     pub fn record(&self, outcome: Result<Report, String>, lag: Duration) -> bool {
         let (up, error) = match outcome {

@@ -78,7 +78,15 @@ struct State {
     total: usize,
     connecting: usize,
     failed: Option<(Instant, PoolError)>,
-    closed: bool,
+    /// Serves who still asks, and keeps nothing idle.
+    retired: bool,
+}
+
+impl State {
+    /// Drops the places of clients that left the queue.
+    fn tidy(&mut self) {
+        self.waiters.retain(|waiter| !waiter.is_closed());
+    }
 }
 
 /// A bounded pool; see the module.
@@ -93,7 +101,21 @@ pub struct Pool {
 /// What a look into the pool gave.
 enum Found {
     Server(Box<ServerConn>),
-    Wait(oneshot::Receiver<Result<Lease, PoolError>>),
+    Wait(Turn),
+}
+
+/// A client's place in the queue; left early, it is given up.
+struct Turn {
+    receiver: oneshot::Receiver<Result<Lease, PoolError>>,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // What came in this very moment goes back to the pool with the receiver, outside the lock.
+        self.receiver.close();
+        self.pool.state().tidy();
+    }
 }
 
 impl Pool {
@@ -118,9 +140,22 @@ impl Pool {
     }
 
     /// Takes new bounds and a new login from here on; running clients are not disturbed.
-    pub fn reconfigure(&self, login: Login, limits: PoolLimits) {
+    pub fn reconfigure(self: &Arc<Self>, login: Login, limits: PoolLimits) {
+        let changed = **self.login.load() != login;
         self.login.store(Arc::new(login));
         self.limits.store(Arc::new(limits));
+        let mut state = self.state();
+        if changed {
+            state.failed = None;
+        }
+        self.launch(&mut state);
+    }
+
+    /// The server is reachable again: the next login need not wait for `server_login_retry`.
+    pub fn retry(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.failed = None;
+        self.launch(&mut state);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,15 +193,13 @@ impl Pool {
         }
     }
 
-    async fn wait(
-        self: &Arc<Self>,
-        turn: oneshot::Receiver<Result<Lease, PoolError>>,
-    ) -> Result<Lease, PoolError> {
+    async fn wait(self: &Arc<Self>, mut turn: Turn) -> Result<Lease, PoolError> {
         let limit = self.limits.load().wait_timeout;
         let outcome = if limit.is_zero() {
-            turn.await
+            (&mut turn.receiver).await
         } else {
-            tokio::time::timeout(limit, turn).await.map_err(|_| PoolError::WaitTimeout(limit))?
+            let waited = tokio::time::timeout(limit, &mut turn.receiver).await;
+            waited.map_err(|_| PoolError::WaitTimeout(limit))?
         };
         outcome.unwrap_or(Err(PoolError::Closed))?.rehome()
     }
@@ -190,9 +223,6 @@ impl Pool {
     /// An idle server, or a place in the queue with a login under way.
     fn find(self: &Arc<Self>) -> Result<Found, PoolError> {
         let mut state = self.state();
-        if state.closed {
-            return Err(PoolError::Closed);
-        }
         if state.waiters.is_empty()
             && let Some(conn) = take_nearest(&mut state.idle)
         {
@@ -203,10 +233,10 @@ impl Pool {
         {
             return Err(error);
         }
-        let (sender, turn) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         state.waiters.push_back(sender);
         self.launch(&mut state);
-        Ok(Found::Wait(turn))
+        Ok(Found::Wait(Turn { receiver, pool: self.clone() }))
     }
 
     fn recent_failure(&self, state: &State) -> Option<PoolError> {
@@ -259,7 +289,7 @@ impl Pool {
         loop {
             let waiter = {
                 let mut state = self.state();
-                let surplus = state.closed || state.total > self.limits.load().size;
+                let surplus = state.retired || state.total > self.limits.load().size;
                 match state.waiters.pop_front() {
                     Some(waiter) => waiter,
                     None if surplus => {
@@ -297,6 +327,9 @@ impl Pool {
         let mut gone = Vec::new();
         {
             let mut state = self.state();
+            // Whoever waits since a login failed gets another one once it may be tried.
+            self.launch(&mut state);
+            let mut surplus = state.total.saturating_sub(limits.size);
             let mut spare = state.total.saturating_sub(limits.min_size);
             // The ones at the front have been idle longest.
             let mut i = 0;
@@ -305,9 +338,10 @@ impl Pool {
                 let idle_for = now.saturating_duration_since(conn.idle_since);
                 let old = !limits.lifetime.is_zero() && conn.age(now) > limits.lifetime;
                 let unused = !limits.idle_timeout.is_zero() && idle_for > limits.idle_timeout && spare > 0;
-                if old || unused || !conn.is_alive() {
+                if old || unused || surplus > 0 || !conn.is_alive() {
                     gone.push(state.idle.remove(i));
                     spare = spare.saturating_sub(1);
+                    surplus = surplus.saturating_sub(1);
                 } else {
                     i += 1;
                 }
@@ -316,17 +350,14 @@ impl Pool {
         gone.into_iter().for_each(|conn| self.discard(conn));
     }
 
-    /// Closes every idle server; lent ones are closed when they come back if `for_good`.
-    pub fn close(self: &Arc<Self>, for_good: bool) {
-        let (idle, waiters) = {
+    /// Its server or user is configured no more: idle servers are closed now, lent ones when they come back. Whoever
+    /// is in a transaction may still ask.
+    pub fn retire(self: &Arc<Self>) {
+        let idle = {
             let mut state = self.state();
-            state.closed |= for_good;
-            let waiters = if for_good { std::mem::take(&mut state.waiters) } else { VecDeque::new() };
-            (std::mem::take(&mut state.idle), waiters)
+            state.retired = true;
+            std::mem::take(&mut state.idle)
         };
-        waiters.into_iter().for_each(|waiter| {
-            let _ = waiter.send(Err(PoolError::Closed));
-        });
         idle.into_iter().for_each(|conn| self.discard(conn));
     }
 }

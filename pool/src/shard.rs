@@ -4,7 +4,7 @@ use crate::address::{Login, ServerAddress};
 use crate::health::{Health, Lsn, Role};
 use crate::pool::{Pool, PoolLimits};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ pub struct Server {
     /// What is known of it.
     pub health: Health,
     pools: RwLock<HashMap<String, Arc<Pool>>>,
+    retired: AtomicBool,
 }
 
 impl Server {
@@ -29,6 +30,7 @@ impl Server {
             login,
             health: Health::default(),
             pools: RwLock::default(),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -38,7 +40,13 @@ impl Server {
             return pool.clone();
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        let make = || Pool::new(self.address.clone(), login.clone(), limits());
+        let make = || {
+            let pool = Pool::new(self.address.clone(), login.clone(), limits());
+            if self.retired.load(Ordering::Acquire) {
+                pool.retire();
+            }
+            pool
+        };
         pools.entry(login.user.clone()).or_insert_with(make).clone()
     }
 
@@ -46,6 +54,27 @@ impl Server {
     pub fn pools(&self) -> Vec<(String, Arc<Pool>)> {
         let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
         pools.iter().map(|(user, pool)| (user.clone(), pool.clone())).collect()
+    }
+
+    /// It is configured no more: nothing of it stays idle.
+    pub fn retire(&self) {
+        // Before the pools are listed: one that is made meanwhile sees it.
+        self.retired.store(true, Ordering::Release);
+        self.keep_pools(|_| false);
+    }
+
+    /// Retires the pools of users that `stays` does not name.
+    pub fn keep_pools(&self, stays: impl Fn(&str) -> bool) {
+        let gone: Vec<_> = {
+            let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+            pools.extract_if(|user, _| !stays(user)).collect()
+        };
+        gone.iter().for_each(|(_, pool)| pool.retire());
+    }
+
+    /// It is reachable again: logins need not wait for `server_login_retry`.
+    pub fn retry(&self) {
+        self.pools().iter().for_each(|(_, pool)| pool.retry());
     }
 }
 
@@ -78,18 +107,26 @@ impl Shard {
     /// From its servers, the configured primary first; never empty.
     pub fn new(servers: Vec<Arc<Server>>) -> Self {
         assert!(!servers.is_empty(), "a shard has a primary");
-        Self {
+        let shard = Self {
             servers,
             primary: AtomicUsize::new(0),
             polls_begun: AtomicU64::new(0),
             last_poll: std::sync::Mutex::default(),
             wake: Notify::new(),
-        }
+        };
+        // Servers that stay over a reload know what they are: a promoted one goes on taking writes.
+        shard.elect();
+        shard
     }
 
     /// The server that takes writes: the configured one, or the replica that was promoted.
     pub fn primary(&self) -> &Arc<Server> {
         &self.servers[self.primary.load(Ordering::Acquire)]
+    }
+
+    /// Whether the server that takes writes said last that it takes none: it was demoted, or nobody is promoted yet.
+    pub fn lacks_primary(&self) -> bool {
+        self.primary().health.role() == Role::Standby
     }
 
     /// Whether it has more than a primary.

@@ -40,6 +40,17 @@ impl Wire {
         }
     }
 
+    /// Ready when the peer is gone; up to `max` bytes that it sends meanwhile are kept.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<()> {
+        while self.input.len() < max {
+            match ready!(self.poll_fill(cx)) {
+                Ok(n) if n > 0 => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
     /// Writes until nothing is left to write.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {

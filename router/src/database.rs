@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Schema reads that failed are not repeated before this, however many statements ask.
-const REFRESH_PAUSE: Duration = Duration::from_millis(500);
+/// The shortest time between two readings of the schema that statements with unknown names ask for.
+const REFRESH_PAUSE: Duration = Duration::from_millis(200);
 
 /// One shard group at work.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub struct Database {
     control_login: Option<Login>,
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     schema_read: std::sync::atomic::AtomicBool,
+    replaced: std::sync::atomic::AtomicBool,
     watchers: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -75,6 +76,7 @@ impl Database {
             control_login,
             refreshing: tokio::sync::Mutex::new(None),
             schema_read: std::sync::atomic::AtomicBool::new(false),
+            replaced: std::sync::atomic::AtomicBool::new(false),
             watchers: std::sync::Mutex::default(),
         };
         this.watch(whole.routing.health_check_interval);
@@ -92,6 +94,34 @@ impl Database {
             for (id, shard) in group.shards.iter().enumerate() {
                 let name = format!("{}/{}/{id}", self.name, group.name);
                 watchers.spawn(control::watch(name, shard.clone(), login.clone(), interval));
+            }
+        }
+    }
+
+    /// Watches its servers no more: another one has taken its place.
+    pub fn stop_watching(&self) {
+        self.replaced.store(true, std::sync::atomic::Ordering::Release);
+        self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abort_all();
+    }
+
+    /// Whether a reload put another one in its place, or none.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Every server of every shard.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.groups.iter().flat_map(|g| &g.shards).flat_map(|s| &s.servers)
+    }
+
+    /// Reads the schema, as often as it takes while the database is configured.
+    pub async fn read_schema(self: Arc<Self>) {
+        let mut pause = Duration::from_millis(100);
+        while !self.is_schema_read() && !self.is_replaced() {
+            if let Err(e) = self.refresh(None).await {
+                tracing::warn!(database = self.name, "the schema could not be read: {e}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
             }
         }
     }
@@ -127,11 +157,12 @@ impl Database {
     pub async fn refresh(&self, seen: Option<&Arc<Planning>>) -> Result<(), String> {
         let mut last = self.refreshing.lock().await;
         if let Some(seen) = seen {
-            let read_since = !Arc::ptr_eq(seen, &self.planning.load_full());
-            let too_soon = last.is_some_and(|at| at.elapsed() < REFRESH_PAUSE);
-            if read_since || too_soon {
+            if !Arc::ptr_eq(seen, &self.planning.load_full()) {
                 return Ok(());
             }
+            // Whoever asks for tables that are not there waits, and does not keep the shards busy.
+            let pause = last.map_or(Duration::ZERO, |at| REFRESH_PAUSE.saturating_sub(at.elapsed()));
+            tokio::time::sleep(pause).await;
         }
         *last = Some(Instant::now());
         let mut catalogs = Vec::with_capacity(self.groups.len());

@@ -94,9 +94,10 @@ fn start_log(format: LogFormat) {
 fn check(file: &ConfigFile) -> ExitCode {
     match file.load() {
         Ok(config) => {
-            if let Err(unsupported) = shardway_router::support::check(&config) {
-                println!("{unsupported}");
-                return ExitCode::FAILURE;
+            let refused = shardway_router::support::refused(&config).into_iter();
+            let refused = refused.map(|what| format!("{what}: serve will not start with it"));
+            for what in refused.chain(shardway_router::support::ignored(&config)) {
+                println!("warning: {what}");
             }
             println!("the configuration is valid");
             ExitCode::SUCCESS

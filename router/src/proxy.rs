@@ -4,8 +4,9 @@ use crate::client::auth::{SaltKey, StoredSecret, UserSecret};
 use crate::database::{Database, is_plain};
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
-use shardway_config::{Config, Secret};
+use shardway_config::{AuthMethod, Config, Secret};
 use shardway_pool::cancel::{BackendKey, CancelTarget};
+use shardway_pool::shard::Server;
 use shardway_pool::{Login, PoolLimits};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -63,6 +64,21 @@ impl World {
                 password: self.users.get(user).and_then(|u| u.password.clone()),
             },
         }
+    }
+
+    /// Whether `user` is who somebody may be on a server of `database`.
+    pub fn may_log_in(&self, database: &Database, server: &Server, user: &str) -> bool {
+        match (&database.config.user, &server.login) {
+            (Some(name), _) => name == user,
+            (None, Some(login)) => login.user == user,
+            (None, None) => self.has_user(user),
+        }
+    }
+
+    /// Whether clients may be `user`: any name will do under trust, if no user is configured at all.
+    pub fn has_user(&self, user: &str) -> bool {
+        let open = self.config.server.auth == AuthMethod::Trust && self.users.is_empty();
+        open || self.users.contains_key(user)
     }
 
     /// What bounds the pools of `user`.
@@ -130,6 +146,10 @@ pub struct Proxy {
     /// Connections, logged in or not.
     pub connections: AtomicUsize,
     phase: watch::Sender<Phase>,
+    /// The runtime of what is no client's.
+    pub control: tokio::runtime::Handle,
+    /// Held by a reload.
+    pub reloading: tokio::sync::Mutex<()>,
     /// Where the configuration comes from, to read it again.
     pub source: shardway_config::Source,
     /// Prepared statements of all clients.
@@ -142,7 +162,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// With its first world.
+    /// With its first world; the caller's runtime is the control plane's.
     pub fn new(world: World, salts: SaltKey, source: shardway_config::Source) -> Arc<Self> {
         let cache = start_cache(&world.config);
         Arc::new(Self {
@@ -153,6 +173,8 @@ impl Proxy {
             next_pid: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),
+            control: tokio::runtime::Handle::current(),
+            reloading: tokio::sync::Mutex::default(),
             source,
             statements: crate::session::Statements::default(),
             era: ArcSwap::default(),
@@ -213,6 +235,8 @@ impl Proxy {
             self.change_cache(&world.config);
         }
         self.world.store(Arc::new(world));
+        // Idle sessions look whether they may stay.
+        self.phase.send_modify(|_| {});
     }
 
     /// How far a shutdown is, and its changes.
@@ -246,6 +270,18 @@ impl Proxy {
     /// Cancels what every server does for the client with this key; unknown keys are ignored, as Postgres does.
     pub async fn cancel(&self, key: BackendKey) {
         let Some(handle) = self.cancels().get(&(key.pid, key.secret)).cloned() else { return };
+        self.cancel_all_of(&handle).await;
+    }
+
+    /// Cancels what every server does for anybody.
+    pub async fn cancel_all(&self) {
+        let handles: Vec<_> = self.cancels().values().cloned().collect();
+        for handle in handles {
+            self.cancel_all_of(&handle).await;
+        }
+    }
+
+    async fn cancel_all_of(&self, handle: &CancelHandle) {
         let pending: Vec<_> = handle.targets().iter().map(CancelTarget::announce).collect();
         let timeout = self.world().config.pool.cancel_wait_timeout;
         for cancel in pending {

@@ -3,11 +3,23 @@
 use crate::proxy::{Proxy, World};
 use crate::support;
 use shardway_config::{ProcessEnv, diff, load};
+use shardway_pool::shard::Server;
 use shardway_pool::{Login, PoolLimits};
 use std::sync::Arc;
 
-/// Reads the configuration again. Errors: everything that is wrong with it, in words; nothing has changed then.
+/// Reads the configuration again, one reload after the other. Errors: everything that is wrong with it, in words;
+/// nothing has changed then.
 pub async fn reload(proxy: &Arc<Proxy>) -> Result<(), String> {
+    // Not on a worker, where clients would wait for it; and it goes on if the admin who asked for it leaves.
+    let asked = proxy.clone();
+    let done = proxy.control.spawn(async move {
+        let _one_by_one = asked.reloading.lock().await;
+        reload_now(&asked).await
+    });
+    done.await.unwrap_or_else(|e| Err(format!("the reload ended early: {e}")))
+}
+
+async fn reload_now(proxy: &Arc<Proxy>) -> Result<(), String> {
     let outcome = take(proxy).await;
     match &outcome {
         Ok(()) => proxy.metrics.reloads.with_label_values(&["taken"]).inc(),
@@ -21,7 +33,7 @@ pub async fn reload(proxy: &Arc<Proxy>) -> Result<(), String> {
 
 async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
     let config = load(&proxy.source, &ProcessEnv).map_err(|problems| problems.to_string())?;
-    support::check(&config)?;
+    support::admit(&config)?;
     let old = proxy.world();
     let changes = diff(&old.config, &config);
     if changes.is_empty() {
@@ -32,6 +44,7 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
     for database in world.databases.values() {
         if let Err(e) = database.refresh(None).await {
             tracing::warn!(database = database.name, "the schema could not be read: {e}");
+            tokio::spawn(database.clone().read_schema());
         }
     }
     reconfigure_pools(&world);
@@ -39,8 +52,8 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
         let later = if change.needs_restart() { " (takes effect at the next start)" } else { "" };
         tracing::info!("reload: {change}{later}");
     }
-    support::warn(&world.config);
     proxy.replace(world);
+    retire(&old, &proxy.world());
     proxy.empty_cache().await;
     Ok(())
 }
@@ -48,7 +61,7 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
 /// Pools that stay take their new bounds and logins.
 fn reconfigure_pools(world: &World) {
     for database in world.databases.values() {
-        for server in database.groups.iter().flat_map(|g| &g.shards).flat_map(|s| &s.servers) {
+        for server in database.servers() {
             for (user, pool) in server.pools() {
                 let login = match (&database.config.user, &server.login) {
                     (None, Some(login)) => login.clone(),
@@ -58,6 +71,26 @@ fn reconfigure_pools(world: &World) {
                 let limits: PoolLimits = world.limits(&user);
                 pool.reconfigure(login, limits);
             }
+        }
+    }
+}
+
+/// Servers that are configured no more, and pools of users that are not, keep no connection idle.
+fn retire(old: &World, new: &World) {
+    let of = |world: &World| -> Vec<Arc<Server>> { world.databases.values().flat_map(|d| d.servers().cloned()).collect() };
+    let stay = of(new);
+    for server in of(old).iter().filter(|server| !stay.iter().any(|s| Arc::ptr_eq(s, server))) {
+        server.retire();
+    }
+    for database in new.databases.values() {
+        for server in database.servers() {
+            server.keep_pools(|user| new.may_log_in(database, server, user));
+        }
+    }
+    for (name, database) in &old.databases {
+        // Sessions that have not seen the change yet may hold it for long.
+        if !new.databases.get(name).is_some_and(|d| Arc::ptr_eq(d, database)) {
+            database.stop_watching();
         }
     }
 }

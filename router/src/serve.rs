@@ -1,24 +1,28 @@
 //! `shardway serve`: starts the workers, listens to signals, drains.
 
 use crate::client::auth::SaltKey;
+use crate::listener::{self, Bound, Listener, SocketFile};
 use crate::proxy::{Phase, Proxy, World};
-use crate::{http, listener, reload, support};
+use crate::{http, reload, support};
 use shardway_config::{Config, Source};
 use shardway_pool::server;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long sessions have at the end to tell their clients.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How often idle servers are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. Errors: in words, for whoever started it.
 pub fn run(config: Config, source: Source) -> Result<(), String> {
-    support::check(&config)?;
-    support::warn(&config);
+    support::admit(&config)?;
     let control = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -32,20 +36,22 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     let salts = SaltKey::random();
     let world = World::build(config, None, &salts)?;
     let proxy = Proxy::new(world, salts, source);
-    let addresses = addresses(&proxy.world().config)?;
-    let workers = spawn_workers(&proxy, &addresses)?;
-    serve_http(&proxy).await?;
+    let bound = Bound::bind(&proxy.world().config.server.listen)?;
+    let http = bind_http(&proxy).await?;
+    let (addresses, files, workers) = spawn_workers(&proxy, bound)?;
+    serve_http(&proxy, http);
     tokio::spawn(sweep(proxy.clone()));
-    for database in proxy.world().databases.values().cloned() {
-        tokio::spawn(read_schema(database));
+    for database in proxy.world().databases.values() {
+        tokio::spawn(database.clone().read_schema());
     }
     for address in &addresses {
         tracing::info!(%address, workers = workers.len(), "listening");
     }
-    wait_for_end(&proxy).await.map_err(|e| format!("signals can't be had: {e}"))?;
+    wait_for_end(&proxy, files).await.map_err(|e| format!("signals can't be had: {e}"))?;
     proxy.enter(Phase::Stopping);
-    // Sessions that were told to go get a moment to say so.
-    let until = Instant::now() + Duration::from_secs(1);
+    // What still runs is cancelled, and sessions that were told to go get a moment to say so.
+    let until = Instant::now() + LAST_WORDS;
+    let _ = tokio::time::timeout(LAST_WORDS, proxy.cancel_all()).await;
     while proxy.connections.load(Ordering::Acquire) > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -53,38 +59,30 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     Ok(())
 }
 
-fn addresses(config: &Config) -> Result<Vec<std::net::SocketAddr>, String> {
-    let mut all = Vec::new();
-    for listen in &config.server.listen {
-        all.extend(listener::resolve(listen).map_err(|e| format!("server.listen {listen:?}: {e}"))?);
-    }
-    Ok(all)
-}
-
-/// One current-thread runtime per worker, each with listeners of its own.
+/// One current-thread runtime per worker, each with listeners of its own. Gives the addresses, their files, and the
+/// threads.
 fn spawn_workers(
     proxy: &Arc<Proxy>,
-    addresses: &[std::net::SocketAddr],
-) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+    bound: Bound,
+) -> Result<(Vec<String>, Vec<SocketFile>, Vec<JoinHandle<()>>), String> {
     let wanted = proxy.world().config.server.worker_threads;
     let count = if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let mut shares = (1..count).map(|_| bound.share()).collect::<Result<Vec<_>, _>>()?;
+    let (first, addresses, files) = bound.open();
+    shares.push(first);
     let mut workers = Vec::with_capacity(count);
-    for id in 0..count {
-        let listeners = addresses
-            .iter()
-            .map(|address| listener::bind(*address).map_err(|e| format!("can't listen on {address}: {e}")))
-            .collect::<Result<Vec<_>, _>>()?;
+    for (id, listeners) in (1..).zip(shares) {
         let proxy = proxy.clone();
         let worker = std::thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || work(id as u32 + 1, &proxy, listeners))
+            .spawn(move || work(id, &proxy, listeners))
             .map_err(|e| format!("a worker can't start: {e}"))?;
         workers.push(worker);
     }
-    Ok(workers)
+    Ok((addresses, files, workers))
 }
 
-fn work(id: u32, proxy: &Arc<Proxy>, listeners: Vec<std::net::TcpListener>) {
+fn work(id: u32, proxy: &Arc<Proxy>, listeners: Vec<Listener>) {
     server::set_worker(id);
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -106,27 +104,20 @@ fn work(id: u32, proxy: &Arc<Proxy>, listeners: Vec<std::net::TcpListener>) {
     });
 }
 
-async fn serve_http(proxy: &Arc<Proxy>) -> Result<(), String> {
-    let Some(address) = proxy.world().config.server.http.clone() else { return Ok(()) };
-    let listener =
-        tokio::net::TcpListener::bind(&address).await.map_err(|e| format!("can't listen on {address}: {e}"))?;
+async fn bind_http(proxy: &Proxy) -> Result<Option<tokio::net::TcpListener>, String> {
+    let Some(address) = proxy.world().config.server.http.clone() else { return Ok(None) };
+    let bound = tokio::net::TcpListener::bind(&address).await;
+    bound.map(Some).map_err(|e| format!("can't listen on {address}: {e}"))
+}
+
+fn serve_http(proxy: &Arc<Proxy>, listener: Option<tokio::net::TcpListener>) {
+    let Some(listener) = listener else { return };
     let proxy = proxy.clone();
     tokio::spawn(async move {
         if let Err(e) = http::serve(proxy, listener).await {
             tracing::error!("HTTP failed: {e}");
         }
     });
-    Ok(())
-}
-
-/// Reads a schema, as often as it takes.
-async fn read_schema(database: Arc<crate::database::Database>) {
-    let mut pause = Duration::from_millis(100);
-    while let Err(e) = database.refresh(None).await {
-        tracing::warn!(database = database.name, "the schema could not be read: {e}");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
 }
 
 /// Closes servers that are too old or too long idle.
@@ -136,7 +127,7 @@ async fn sweep(proxy: Arc<Proxy>) {
         tick.tick().await;
         let now = Instant::now();
         for database in proxy.world().databases.values() {
-            for server in database.groups.iter().flat_map(|g| &g.shards).flat_map(|s| &s.servers) {
+            for server in database.servers() {
                 server.pools().iter().for_each(|(_, pool)| pool.sweep(now));
             }
         }
@@ -144,7 +135,8 @@ async fn sweep(proxy: Arc<Proxy>) {
 }
 
 /// Handles signals until the process is to end: SIGHUP reloads, SIGTERM drains, SIGINT and a second SIGTERM end now.
-async fn wait_for_end(proxy: &Arc<Proxy>) -> io::Result<()> {
+/// `files` go when nobody is let in any more.
+async fn wait_for_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<()> {
     let mut hup = signal(SignalKind::hangup())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
@@ -159,6 +151,7 @@ async fn wait_for_end(proxy: &Arc<Proxy>) -> io::Result<()> {
         }
     }
     proxy.enter(Phase::Draining);
+    drop(files);
     let limit = proxy.world().config.server.shutdown_timeout;
     tracing::info!(clients = proxy.connections.load(Ordering::Acquire), "draining");
     let drained = async {

@@ -1,34 +1,31 @@
-//! Settings that the contract has and this version does not carry out: those that protect something are refused at
-//! start, the others are named in a warning.
+//! Settings that the contract has and this version does not carry out: `serve` refuses those that protect something,
+//! the others are named in a warning. To `check` they are valid, and worth a word.
 
-use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, TlsMode};
+use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, TlsMode, User};
 
-/// Refuses what must not be ignored. Errors: in words, all of them.
-pub fn check(config: &Config) -> Result<(), String> {
-    let mut problems = Vec::new();
-    let mut refuse = |wrong: bool, what: &str| {
-        if wrong {
-            problems.push(format!("{what} is not supported yet"));
-        }
-    };
+/// What must not be ignored, and is not carried out: in words, one for each setting.
+pub fn refused(config: &Config) -> Vec<String> {
     let server = &config.server;
-    refuse(server.auth == AuthMethod::Cert, "auth = \"cert\"");
-    refuse(server.auth == AuthMethod::Hba, "auth = \"hba\"");
-    refuse(server.auth_query.is_some(), "auth_query");
-    refuse(server.tls != TlsMode::Disable, "tls towards clients");
-    let required = matches!(config.pool.server_tls, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
-    refuse(required, "server_tls beyond \"prefer\"");
-    refuse(server.audit_log.is_some(), "audit_log");
-    refuse(config.pool.mode != PoolMode::Transaction, "a pool mode other than \"transaction\"");
-    let other_mode = |user: &shardway_config::User| user.pool_mode.is_some_and(|m| m != PoolMode::Transaction);
-    refuse(config.users.iter().any(other_mode), "a user's pool_mode other than \"transaction\"");
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    let other_mode = |user: &User| user.pool_mode.is_some_and(|m| m != PoolMode::Transaction);
+    let demands_tls = |mode: TlsMode| matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let settings = [
+        (server.auth == AuthMethod::Cert, "auth = \"cert\""),
+        (server.auth == AuthMethod::Hba, "auth = \"hba\""),
+        (server.auth_query.is_some(), "auth_query"),
+        (server.tls != TlsMode::Disable, "tls towards clients"),
+        (demands_tls(config.pool.server_tls), "server_tls beyond \"prefer\""),
+        (server.audit_log.is_some(), "audit_log"),
+        (config.pool.mode != PoolMode::Transaction, "a pool mode other than \"transaction\""),
+        (config.users.iter().any(other_mode), "a user's pool_mode other than \"transaction\""),
+    ];
+    let set = settings.into_iter().filter(|(set, _)| *set);
+    set.map(|(_, what)| format!("{what} is not supported yet")).collect()
 }
 
-/// Names what is set and has no effect.
-pub fn warn(config: &Config) {
+/// What is set and has no effect: in words, one for each setting.
+pub fn ignored(config: &Config) -> Vec<String> {
     let pool = &config.pool;
-    let unused = [
+    let settings = [
         (pool.reserve_pool_size > 0, "pool.reserve_pool_size"),
         (pool.max_db_connections > 0, "pool.max_db_connections"),
         (pool.max_user_connections > 0, "pool.max_user_connections"),
@@ -37,7 +34,16 @@ pub fn warn(config: &Config) {
         (config.cache.change_stream != ChangeStream::Off, "cache.change_stream"),
         (config.users.iter().any(|u| u.max_connections > 0), "users.max_connections"),
     ];
-    for (_, name) in unused.iter().filter(|(set, _)| *set) {
-        tracing::warn!("{name} is set, and has no effect in this version");
+    let set = settings.into_iter().filter(|(set, _)| *set);
+    set.map(|(_, name)| format!("{name} is set, and has no effect in this version")).collect()
+}
+
+/// For who starts or reloads: errors name what must not be ignored, the rest goes to the log.
+pub fn admit(config: &Config) -> Result<(), String> {
+    let refused = refused(config);
+    if !refused.is_empty() {
+        return Err(refused.join("\n"));
     }
+    ignored(config).iter().for_each(|what| tracing::warn!("{what}"));
+    Ok(())
 }

@@ -3,12 +3,13 @@
 mod show;
 
 use crate::error::{ClientError, Severity};
-use crate::proxy::Proxy;
+use crate::proxy::{Phase, Proxy};
 use crate::{reload, reply};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame;
 use shardway_pool::wire::Wire;
+use std::io;
 use std::sync::Arc;
 
 /// A table of text to show: column names with types, and rows.
@@ -43,9 +44,10 @@ pub(crate) async fn serve<T>(proxy: &Arc<Proxy>, wire: &mut Wire, user: &str) ->
         let (tag, len) = tokio::select! {
             message = wire.message(MAX_COMMAND) => match message {
                 Ok(message) => message,
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(ClientError::protocol("invalid message length")),
                 Err(_) => return Ok(None),
             },
-            _ = phase.changed() => {
+            _ = phase.wait_for(|p| *p != Phase::Serving) => {
                 return Err(ClientError::fatal("57P01", "terminating connection due to administrator command"));
             }
         };

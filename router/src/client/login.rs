@@ -55,8 +55,7 @@ fn may_enter(world: &World, hello: &Hello) -> Result<(), ClientError> {
     if admin && !world.is_stats(&hello.user) {
         return Err(ClientError::fatal("42501", format!("user \"{}\" may not use the admin database", hello.user)));
     }
-    let open = world.config.server.auth == AuthMethod::Trust && world.users.is_empty();
-    if !open && !admin && !world.users.contains_key(&hello.user) {
+    if !admin && !world.has_user(&hello.user) {
         return Err(ClientError::fatal("28000", format!("role \"{}\" does not exist", hello.user)));
     }
     Ok(())

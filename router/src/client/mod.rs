@@ -8,7 +8,7 @@ mod startup;
 
 use crate::admin;
 use crate::error::ClientError;
-use crate::proxy::{ADMIN_DATABASE, Proxy};
+use crate::proxy::{ADMIN_DATABASE, Phase, Proxy};
 use crate::reply;
 use crate::session::Session;
 use shardway_pool::stream::Stream;
@@ -57,9 +57,15 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
     let limit = proxy.world().config.server.client_login_timeout;
     let limit = if limit.is_zero() { Duration::from_secs(3600) } else { limit };
     let full = before >= proxy.world().config.server.max_client_conn;
-    let entered = match tokio::time::timeout(limit, Box::pin(enter(&proxy, &mut wire, full))).await {
-        Ok(entered) => entered,
-        Err(_) => Err(ClientError::fatal("08P01", "client_login_timeout").into()),
+    let mut phase = proxy.phase();
+    let entered = tokio::select! {
+        entered = tokio::time::timeout(limit, Box::pin(enter(&proxy, &mut wire, full))) => match entered {
+            Ok(entered) => entered,
+            Err(_) => Err(ClientError::fatal("08P01", "client_login_timeout").into()),
+        },
+        _ = phase.wait_for(|p| *p != Phase::Serving) => {
+            Err(ClientError::fatal("57P03", "the database system is shutting down").into())
+        }
     };
     match entered {
         Ok(hello) => {
@@ -80,6 +86,10 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
 /// Startup and authentication.
 async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Hello, Rejected> {
     let hello = startup::hello(proxy, wire).await?;
+    if !hello.unknown_options.is_empty() || hello.minor > 0 {
+        // Before anything about who the client is: libpq expects it there.
+        reply::negotiate(&mut wire.output, hello.unknown_options.clone());
+    }
     if full {
         return Err(ClientError::fatal("53300", "no more connections allowed (max_client_conn)").into());
     }
@@ -94,7 +104,7 @@ async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
     let outcome = if is_admin(&hello.database) && !world.databases.contains_key(&hello.database) {
         admin::serve(&proxy, &mut wire, &hello.user).await
     } else {
-        open(&proxy, &mut wire, hello).await
+        open(&proxy, hello)
     };
     match outcome {
         Ok(Some(greeting)) => {
@@ -118,18 +128,11 @@ pub(crate) fn is_admin(database: &str) -> bool {
     database == ADMIN_DATABASE || database == "pgbouncer"
 }
 
-async fn open(
-    proxy: &Arc<Proxy>,
-    wire: &mut Wire,
-    hello: Hello,
-) -> Result<Option<crate::session::Greeting>, ClientError> {
+fn open(proxy: &Proxy, hello: Hello) -> Result<Option<crate::session::Greeting>, ClientError> {
     let world = proxy.world();
     let Some(database) = world.databases.get(&hello.database).cloned() else {
         return Err(ClientError::fatal("3D000", format!("database \"{}\" does not exist", hello.database)));
     };
-    if !hello.unknown_options.is_empty() || hello.minor > 0 {
-        reply::negotiate(&mut wire.output, hello.unknown_options);
-    }
     let unsharded = database.planning().schema.is_unsharded();
     if let Some(encoding) = hello.settings.value("client_encoding")
         && !unsharded

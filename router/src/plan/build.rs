@@ -10,7 +10,7 @@ use crate::sql::command::Command;
 use crate::sql::scan::Scan;
 use shardway_shardmap::ShardId;
 use sqlparser::ast::{
-    CopySource, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem, SetExpr,
+    CopySource, CopyTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem, SetExpr,
     Statement, TableFactor, Value, Visit, Visitor,
 };
 use sqlparser::dialect::PostgreSqlDialect;
@@ -57,6 +57,7 @@ impl Builder<'_> {
             route,
             writes: Vec::new(),
             cacheable: None,
+            copy: None,
             setting: None,
             shareable: true,
             unknown: None,
@@ -294,11 +295,14 @@ impl Builder<'_> {
         if self.schema.is_unsharded() {
             return Ok(self.simple(command, Access::Write, Route::Any(GroupId(0))));
         }
-        let Statement::Copy { source, to, .. } = self.parse()? else {
+        let Statement::Copy { source, to, target, options, legacy_options, .. } = self.parse()? else {
             return Err(Refusal::unsupported("this form of COPY is not supported"));
         };
-        let name = match &source {
-            CopySource::Table { table_name, .. } => table_name,
+        if !matches!(target, CopyTarget::Stdin | CopyTarget::Stdout) {
+            return Err(Refusal::unsupported("COPY from or to a server's file is not supported"));
+        }
+        let (name, columns) = match &source {
+            CopySource::Table { table_name, columns } => (table_name, columns),
             CopySource::Query(_) => {
                 return Err(Refusal::unsupported("COPY (query) is not supported across shards yet"));
             }
@@ -320,6 +324,13 @@ impl Builder<'_> {
             _ => return Err(Refusal::unsupported("COPY of this relation is not supported")),
         };
         let mut plan = self.simple(command, access, route);
+        if matches!(table.kind, Kind::Sharded { .. }) {
+            match super::copy::plan(&table, columns, to, &options, &legacy_options) {
+                Ok(copy) => plan.copy = Some(copy),
+                // A hint may still send it to one shard.
+                Err(refusal) => plan.route = Route::Refuse(refusal),
+            }
+        }
         plan.writes.extend((!to).then_some(table));
         Ok(plan)
     }

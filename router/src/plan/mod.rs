@@ -4,8 +4,9 @@
 //! reads them for one execution. The planner proves a tier or goes down to a refusal; it never guesses.
 
 pub mod build;
+pub mod copy;
 mod cacheable;
-mod dml;
+pub(crate) mod dml;
 mod facts;
 pub mod locate;
 pub mod pin;
@@ -103,6 +104,8 @@ pub struct Plan {
     pub writes: Vec<Arc<Table>>,
     /// Whether, and by what, its answer may be cached.
     pub cacheable: Option<Cacheable>,
+    /// COPY of a sharded table.
+    pub copy: Option<copy::CopyPlan>,
     /// Changes a parameter for the transaction.
     pub setting: Option<SettingCall>,
     /// Whether a text that differs in literals has the same plan.

@@ -5,6 +5,8 @@
 
 mod batch;
 mod caching;
+mod copy_in;
+mod copy_out;
 mod decide;
 mod extended;
 mod prepared;
@@ -20,6 +22,7 @@ use crate::error::{ClientError, Severity};
 use crate::plan_cache::SearchPath;
 use crate::proxy::{CancelHandle, Phase, Proxy, World};
 use crate::reply;
+use crate::schema::ShardRef;
 use caching::WriteMark;
 use prepared::Prepared;
 use relay::Step;
@@ -177,7 +180,6 @@ impl Session {
     /// Waits for the next thing the client says, and does it.
     async fn turn(&mut self) -> Result<(), End> {
         relay::flush(&mut self.client).await?;
-        self.refresh_world();
         let header = loop {
             match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
                 Ok(Some(header)) => break header,
@@ -185,6 +187,7 @@ impl Session {
                 Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
             }
         };
+        self.refresh_world()?;
         match header.tag {
             b'Q' => {
                 let message = self.take_message(header.len).await?;
@@ -207,54 +210,80 @@ impl Session {
     }
 
     /// Between transactions, what a reload changed is taken up.
-    fn refresh_world(&mut self) {
+    fn refresh_world(&mut self) -> Result<(), End> {
         if self.transaction.is_some() || self.proxy.generation() == self.world.generation {
-            return;
+            return Ok(());
         }
-        self.world = self.proxy.world();
+        let world = self.proxy.world();
+        if let Some(error) = self.evicted(&world) {
+            return Err(End::Fatal(error));
+        }
+        self.world = world;
         if let Some(database) = self.world.databases.get(&self.database.name) {
             self.database = database.clone();
-            self.barriers.clear();
+            self.carry_barriers();
         }
+        Ok(())
     }
 
-    /// Waits for input: no longer than an idle client may, and not past a shutdown.
-    async fn wait_for_client(&mut self) -> Result<(), End> {
-        let pool = &self.world.config.pool;
-        let (limit, name) = match &self.transaction {
-            Some(_) => (pool.idle_transaction_timeout, "idle transaction timeout"),
-            None => (pool.client_idle_timeout, "client_idle_timeout"),
+    /// Why the session may not stay in a new world. PgBouncer, too, closes the clients of a database that is gone.
+    fn evicted(&self, world: &World) -> Option<ClientError> {
+        let gone = if !world.databases.contains_key(&self.database.name) {
+            format!("database \"{}\"", self.database.name)
+        } else if !world.has_user(&self.user) {
+            format!("user \"{}\"", self.user)
+        } else {
+            return None;
         };
-        let in_transaction = self.transaction.is_some();
-        let (client, phase) = (&mut self.client, &mut self.phase);
-        let read = async {
-            loop {
-                let leave = match *phase.borrow_and_update() {
-                    Phase::Serving => false,
-                    Phase::Draining => !in_transaction && client.input.is_empty(),
-                    Phase::Stopping => true,
-                };
-                if leave {
-                    let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
-                    return Err(End::Fatal(error));
+        Some(ClientError::fatal("57P01", format!("terminating connection: {gone} is no longer configured")))
+    }
+
+    /// What the session wrote it goes on seeing: the shards may be other ones now, so all of them wait for a look at
+    /// their primary.
+    fn carry_barriers(&mut self) {
+        if std::mem::take(&mut self.barriers).is_empty() {
+            return;
+        }
+        let database = &self.database;
+        let barrier = |at: ShardRef| ((at.group.0, at.shard.0), database.shard(at).barrier_after_write());
+        self.barriers = database.all_shards().map(barrier).collect();
+    }
+
+    /// Waits for input: no longer than an idle client may, and not past a shutdown or its own place in a new world.
+    async fn wait_for_client(&mut self) -> Result<(), End> {
+        loop {
+            // Seen first and looked at then, so that no change is missed.
+            let phase = *self.phase.borrow_and_update();
+            self.refresh_world()?;
+            let leave = match phase {
+                Phase::Serving => false,
+                Phase::Draining => self.transaction.is_none() && self.client.input.is_empty(),
+                Phase::Stopping => true,
+            };
+            if leave {
+                let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
+                return Err(End::Fatal(error));
+            }
+            let pool = &self.world.config.pool;
+            let (limit, code, name) = match &self.transaction {
+                Some(_) => (pool.idle_transaction_timeout, "25P03", "idle transaction timeout"),
+                None => (pool.client_idle_timeout, "57P05", "client_idle_timeout"),
+            };
+            let (client, phase) = (&mut self.client, &mut self.phase);
+            tokio::select! {
+                biased;
+                read = poll_fn(|cx| client.poll_fill(cx)) => {
+                    return match read.map_err(End::Client)? {
+                        0 => Err(End::Client(io::ErrorKind::UnexpectedEof.into())),
+                        _ => Ok(()),
+                    };
                 }
-                tokio::select! {
-                    biased;
-                    read = poll_fn(|cx| client.poll_fill(cx)) => {
-                        return match read.map_err(End::Client)? {
-                            0 => Err(End::Client(io::ErrorKind::UnexpectedEof.into())),
-                            _ => Ok(()),
-                        };
-                    }
-                    _ = phase.changed() => {}
+                _ = phase.changed() => {}
+                () = late(limit) => {
+                    return Err(End::Fatal(ClientError::fatal(code, name)));
                 }
             }
-        };
-        if limit.is_zero() {
-            return read.await;
         }
-        let late = |_| Err(End::Fatal(ClientError::fatal("08P01", name)));
-        tokio::time::timeout(limit, read).await.unwrap_or_else(late)
     }
 
     /// Takes one whole message out of the input.
@@ -306,6 +335,15 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.cancel.targets().clear();
         self.proxy.unregister(self.key);
+    }
+}
+
+/// Waits for `limit`; zero is no limit.
+async fn late(limit: Duration) {
+    if limit.is_zero() {
+        std::future::pending().await
+    } else {
+        tokio::time::sleep(limit).await;
     }
 }
 

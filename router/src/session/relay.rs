@@ -99,7 +99,7 @@ pub struct Relay<'a> {
 }
 
 /// Input that a client may send ahead while its statement runs.
-const MAX_AHEAD: usize = 256 * 1024;
+pub(super) const MAX_AHEAD: usize = 256 * 1024;
 
 impl<'a> Relay<'a> {
     /// A simple query's exchange: all is the client's.
@@ -170,7 +170,7 @@ impl<'a> Relay<'a> {
         if limit.is_zero() {
             return self.run().await;
         }
-        let late = || Broken::Client(End::Fatal(ClientError::fatal("08P01", "query_timeout")));
+        let late = || Broken::Client(End::Fatal(ClientError::fatal("57014", "query_timeout")));
         tokio::time::timeout(limit, self.run()).await.unwrap_or_else(|_| Err(late()))
     }
 

@@ -1,6 +1,6 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
-use super::relay::Broken;
+use super::relay::{Broken, MAX_AHEAD};
 use super::{End, Session};
 use crate::error::{ClientError, Severity};
 use crate::plan::{Access, Refusal};
@@ -8,6 +8,7 @@ use crate::schema::{GroupId, ShardRef};
 use shardway_pool::server::{Parameters, RunError};
 use shardway_pool::shard::{ReadBarrier, Server};
 use shardway_pool::{Lease, Pool, PoolError, frame};
+use std::future::poll_fn;
 use std::sync::Arc;
 
 /// A server that works for the session.
@@ -29,11 +30,7 @@ impl Session {
         }
         self.check_second_writer(shard, access)?;
         let in_transaction = self.transaction.is_some();
-        let (server, replica) = self.choose(shard, access, in_transaction);
-        let lease = self.lease(&server).await?;
-        if replica {
-            self.proxy.metrics.replica_reads.inc();
-        }
+        let lease = self.lease_for(shard, access, in_transaction).await?;
         self.servers.push(Participant { shard, lease, wrote: false });
         let index = self.servers.len() - 1;
         if let Err(error) = self.prepare_server(index).await {
@@ -64,6 +61,27 @@ impl Session {
         Ok(())
     }
 
+    /// A server for a shard. A replica that can't be reached is passed over: nothing was asked of it yet.
+    async fn lease_for(&mut self, shard: ShardRef, access: Access, in_transaction: bool) -> Result<Lease, ClientError> {
+        loop {
+            let (server, replica) = self.choose(shard, access, in_transaction);
+            if !replica {
+                // Its role is as fresh as the last health check; what changed since, Postgres itself refuses.
+                if self.database.shard(shard).lacks_primary() {
+                    return Err(no_primary(&server));
+                }
+                return self.lease(&server).await;
+            }
+            match self.lease(&server).await {
+                Err(error) if is_unreachable(&error) => server.health.lost(error.message),
+                outcome => {
+                    self.proxy.metrics.replica_reads.inc();
+                    return outcome;
+                }
+            }
+        }
+    }
+
     /// Primary or replica. Inside a transaction, and for all but plain reads, the primary.
     fn choose(&mut self, at: ShardRef, access: Access, in_transaction: bool) -> (Arc<Server>, bool) {
         let shard = self.database.shard(at);
@@ -88,8 +106,18 @@ impl Session {
         server.pool(&login, || self.world.limits(&self.user))
     }
 
-    async fn lease(&self, server: &Server) -> Result<Lease, ClientError> {
-        self.pool(server).checkout().await.map_err(|error| {
+    /// A server from the pool. A client that leaves while it waits gives up its place.
+    async fn lease(&mut self, server: &Server) -> Result<Lease, ClientError> {
+        let pool = self.pool(server);
+        let client = &mut self.client;
+        let leased = tokio::select! {
+            biased;
+            leased = pool.checkout() => leased,
+            () = poll_fn(|cx| client.poll_end(cx, MAX_AHEAD)) => {
+                return Err(ClientError::fatal("08006", "the client is gone"));
+            }
+        };
+        leased.map_err(|error| {
             let fatal = matches!(error, PoolError::WaitTimeout(_));
             let mut client = ClientError::from(error);
             if fatal {
@@ -196,6 +224,17 @@ impl Session {
             )),
         }
     }
+}
+
+/// Whether a server could not be reached, or says that it takes nobody right now.
+fn is_unreachable(error: &ClientError) -> bool {
+    error.severity == Severity::Error && (error.code.starts_with("08") || error.code == "57P03")
+}
+
+/// What was the primary is in recovery, and no other server took its place yet.
+fn no_primary(server: &Server) -> ClientError {
+    let message = format!("server {} is in recovery, and no other one takes writes", server.address);
+    ClientError::error("57P03", message).hint("A replica is probably being promoted; try again.")
 }
 
 /// Asks the server to stop what a client that is gone asked for.

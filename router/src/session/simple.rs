@@ -98,6 +98,11 @@ impl Session {
                 self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
                 Ok(OURS)
             }
+            Target::Everywhere(_) if plan.copy.is_some() => {
+                self.copy(&plan, text, ready).await?;
+                self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
+                Ok(OURS)
+            }
             target => {
                 let shard = self.single_shard(&plan, target)?;
                 let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
@@ -125,6 +130,22 @@ impl Session {
                 Ok(Ran { ready: ready == Ready::Servers, failed })
             }
         }
+    }
+
+    /// COPY of a sharded table.
+    async fn copy(&mut self, plan: &Plan, text: &str, ready: Ready) -> Result<(), Failure> {
+        let Some(copy) = &plan.copy else { return Err(everywhere(plan).into()) };
+        if ready == Ready::Ours {
+            let message = "COPY of a sharded table among other statements is not supported yet";
+            return Err(ClientError::error("0A000", message).into());
+        }
+        if copy.to {
+            return self.copy_out(copy, text).await;
+        }
+        self.begin_write(plan, None).await;
+        let done = self.copy_in(copy, text).await;
+        self.end_write().await;
+        done
     }
 
     /// The one shard that a statement runs on.
