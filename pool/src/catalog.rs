@@ -3,6 +3,7 @@
 //! Rows as Postgres gives them, in plain structs; what a table *is* to Shardway is decided by the router.
 
 use crate::control::{Control, explain};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,12 @@ pub struct Relation {
     pub kind: char,
     /// Columns in order.
     pub columns: Vec<Column>,
-    /// Whether it has triggers of its own.
+    /// Whether it has triggers or rules that users made; those of foreign keys do not count.
     pub has_triggers: bool,
+    /// Relations (schema and name) that a change here changes too, by a foreign key's ON DELETE or ON UPDATE.
+    pub cascades_to: Vec<(String, String)>,
+    /// Relations that it inherits from, or is a partition of.
+    pub parents: Vec<(String, String)>,
     /// Whether rows are filtered by policies.
     pub has_row_security: bool,
 }
@@ -38,6 +43,8 @@ pub struct Column {
     pub byte_order: bool,
     /// Whether equal text may differ in bytes (a nondeterministic collation).
     pub nondeterministic: bool,
+    /// Whether it has a default, or is an identity.
+    pub has_default: bool,
     /// Whether its default takes from a sequence (serial, identity, nextval).
     pub from_sequence: bool,
     /// Whether it is GENERATED ALWAYS AS (…) STORED, so that INSERT without a column list skips nothing but can't set it.
@@ -49,18 +56,57 @@ pub struct Column {
 pub struct Catalog {
     /// Every relation outside the system schemas.
     pub relations: Vec<Relation>,
-    /// Names of functions outside pg_catalog that may read or write tables: not immutable, not from an extension.
-    pub table_functions: Vec<String>,
+    /// Every function, by name.
+    pub functions: Vec<Function>,
+}
+
+impl Catalog {
+    /// Names of the relations that only one of two catalogs has, or whose columns differ in name, type or order.
+    pub fn differences(&self, other: &Catalog) -> Vec<String> {
+        let shapes = |catalog: &Catalog| -> BTreeMap<String, Vec<(String, String, i32)>> {
+            let shape = |r: &Relation| {
+                r.columns.iter().map(|c| (c.name.clone(), c.type_name.clone(), c.typmod)).collect()
+            };
+            catalog.relations.iter().map(|r| (format!("{}.{}", r.schema, r.name), shape(r))).collect()
+        };
+        let (here, there) = (shapes(self), shapes(other));
+        let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+    }
+}
+
+/// All functions of one name, taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Name.
+    pub name: String,
+    /// Whether each of them gives one value for one row: no aggregate, window or set-returning function.
+    pub scalar: bool,
+    /// Whether one of them is volatile.
+    pub volatile: bool,
+    /// Whether one of them may read or write tables: a user's own, not immutable, not from an extension.
+    pub reads_tables: bool,
 }
 
 const RELATIONS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text, c.relhastriggers, c.relrowsecurity,
+SELECT n.nspname, c.relname, c.relkind::text,
+       EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
+         OR c.relkind IN ('r','p') AND c.relhasrules,
+       c.relrowsecurity,
        a.attname, t.typname, t.oid, t.typtype::text,
        CASE WHEN d.typtype = 'd' AND a.atttypmod = -1 THEN d.typtypmod ELSE a.atttypmod END,
-       a.attcollation = 0 OR coalesce(CASE WHEN co.collprovider = 'd' THEN (SELECT datcollate FROM pg_database WHERE datname = current_database() AND datlocprovider = 'c') WHEN co.collprovider = 'c' THEN co.collcollate END IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'ucs_basic'), false),
+       a.attcollation = 0 OR coalesce(CASE WHEN co.collprovider = 'd' THEN (
+           -- From JSON, since these columns differ by version.
+           SELECT CASE coalesce(to_jsonb(db) ->> 'datlocprovider', 'c') WHEN 'c' THEN db.datcollate::text
+                  WHEN 'b' THEN coalesce(to_jsonb(db) ->> 'datlocale', '') END
+           FROM pg_database db WHERE db.datname = current_database())
+         WHEN co.collprovider = 'c' THEN co.collcollate::text
+         WHEN co.collprovider = 'b' THEN to_jsonb(co) ->> 'colllocale'
+       END IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'ucs_basic'), false),
        a.attcollation <> 0 AND NOT coalesce(co.collisdeterministic, true),
        a.attidentity <> '' OR coalesce(pg_get_expr(df.adbin, df.adrelid) LIKE '%nextval(%', false),
-       a.attgenerated <> ''
+       a.attgenerated <> '',
+       a.attidentity <> '' OR df.adbin IS NOT NULL
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -73,9 +119,27 @@ WHERE c.relkind IN ('r','p','v','m','f','S')
 ORDER BY n.nspname, c.relname, a.attnum";
 
 const FUNCTIONS: &str = "
-SELECT DISTINCT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i'
-  AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e')";
+SELECT p.proname, bool_and(p.prokind = 'f' AND NOT p.proretset), bool_or(p.provolatile = 'v'),
+       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i' AND x.objid IS NULL)
+FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+LEFT JOIN pg_depend x ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
+GROUP BY p.proname";
+
+/// Pairs of relations: in the first column 'f' where a change of the former changes the latter by a foreign key,
+/// 'i' where the former inherits from the latter.
+const LINKS: &str = "
+SELECT 'f', fn.nspname, f.relname, tn.nspname, t.relname
+FROM pg_constraint k
+JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
+JOIN pg_class t ON t.oid = k.conrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+WHERE k.contype = 'f' AND (k.confdeltype IN ('c','n','d') OR k.confupdtype IN ('c','n','d'))
+UNION ALL
+SELECT 'i', fn.nspname, f.relname, tn.nspname, t.relname
+FROM pg_inherits h
+JOIN pg_class f ON f.oid = h.inhrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
+JOIN pg_class t ON t.oid = h.inhparent JOIN pg_namespace tn ON tn.oid = t.relnamespace
+WHERE f.relkind IN ('r','p','f')";
 
 /// Reads a database's catalog. Errors: in words.
 pub async fn read(control: &Control) -> Result<Catalog, String> {
@@ -92,6 +156,8 @@ pub async fn read(control: &Control) -> Result<Catalog, String> {
                 columns: Vec::new(),
                 has_triggers: row.get(3),
                 has_row_security: row.get(4),
+                cascades_to: Vec::new(),
+                parents: Vec::new(),
             });
         }
         if let (Some(column), Some(relation)) = (column(&row), catalog.relations.last_mut()) {
@@ -99,9 +165,26 @@ pub async fn read(control: &Control) -> Result<Catalog, String> {
         }
     }
     for row in client.query(FUNCTIONS, &[]).await.map_err(|e| explain(&e))? {
-        catalog.table_functions.push(row.get(0));
+        let (name, scalar, volatile, reads_tables) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        catalog.functions.push(Function { name, scalar, volatile, reads_tables });
+    }
+    let links = client.query(LINKS, &[]).await.map_err(|e| explain(&e))?;
+    let at: HashMap<_, _> =
+        catalog.relations.iter().enumerate().map(|(i, r)| ((r.schema.clone(), r.name.clone()), i)).collect();
+    for row in &links {
+        if let Some(&from) = at.get(&(row.get(1), row.get(2))) {
+            link(&mut catalog.relations[from], row);
+        }
     }
     Ok(catalog)
+}
+
+fn link(from: &mut Relation, row: &tokio_postgres::Row) {
+    let to = (row.get(3), row.get(4));
+    let links = if row.get::<_, &str>(0) == "f" { &mut from.cascades_to } else { &mut from.parents };
+    if !links.contains(&to) {
+        links.push(to);
+    }
 }
 
 /// The row's column; `None` for a relation without any.
@@ -116,6 +199,7 @@ fn column(row: &tokio_postgres::Row) -> Option<Column> {
         nondeterministic: row.get(11),
         from_sequence: row.get(12),
         generated: row.get(13),
+        has_default: row.get(14),
     })
 }
 

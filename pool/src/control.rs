@@ -56,12 +56,16 @@ impl Control {
     async fn report(&self) -> Result<Report, String> {
         const SQL: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
              CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-                  ELSE pg_catalog.pg_current_wal_insert_lsn() END::pg_catalog.text";
+                  ELSE pg_catalog.pg_current_wal_insert_lsn() END::pg_catalog.text, \
+             pg_catalog.current_setting('wal_block_size')::pg_catalog.int8, \
+             (SELECT setting::pg_catalog.int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size')";
         let client = self.get().await?;
         let row = client.query_one(SQL, &[]).await.map_err(|e| explain(&e))?;
         let lsn = row.get::<_, Option<&str>>(1).and_then(Lsn::parse).unwrap_or_default();
         let role = if row.get(0) { Role::Standby } else { Role::Primary };
-        Ok(Report { role, lsn })
+        let (page, segment) =
+            (row.get::<_, i64>(2).unsigned_abs(), row.get::<_, Option<i64>>(3).unwrap_or(0).unsigned_abs());
+        Ok(Report { role, lsn: lsn.before_header(page, segment) })
     }
 
     async fn patient_report(&self) -> Result<Report, String> {

@@ -19,6 +19,18 @@ impl Lsn {
         let low = u64::from(u32::from_str_radix(low, 16).ok()?);
         Some(Self(high << 32 | low))
     }
+
+    /// Where the last record ended. An insert position that stands at a page's begin is told behind that page's header
+    /// (24 bytes, 40 in a segment's first page; `XLogBytePosToRecPtr`), which a standby that has replayed everything
+    /// reaches only with the next record. Sizes in bytes; 0 is unknown.
+    pub fn before_header(self, page: u64, segment: u64) -> Self {
+        let header = |size: u64, bytes: u64| size > 0 && self.0 % size == bytes;
+        match self.0 {
+            at if header(segment, 40) => Self(at - 40),
+            at if header(page, 24) && !header(segment, 24) => Self(at - 24),
+            at => Self(at),
+        }
+    }
 }
 
 impl std::fmt::Display for Lsn {
@@ -152,6 +164,22 @@ mod tests {
         assert_eq!(lsn.0, 0x16_B374_D848);
         assert_eq!(lsn.to_string(), "16/B374D848");
         assert_eq!(Lsn::parse("zz"), None);
+    }
+
+    #[test]
+    fn a_position_behind_a_pages_header_is_where_the_page_begins() {
+        let (page, segment) = (8192, 16 << 20);
+        for (at, records_end) in [
+            (3 * segment + 40, 3 * segment),
+            (3 * segment + 5 * page + 24, 3 * segment + 5 * page),
+            (3 * segment + 5 * page + 40, 3 * segment + 5 * page + 40),
+            (3 * segment + 5 * page + 32, 3 * segment + 5 * page + 32),
+            (3 * segment + 24, 3 * segment + 24),
+            (3 * segment, 3 * segment),
+        ] {
+            assert_eq!(Lsn(at).before_header(page, segment), Lsn(records_end), "{at}");
+        }
+        assert_eq!(Lsn(40).before_header(0, 0), Lsn(40));
     }
 
     #[test]

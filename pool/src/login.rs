@@ -40,10 +40,8 @@ pub(crate) async fn connect(
 
 /// Opens a socket to a server, without a word on it.
 pub(crate) async fn open(address: &ServerAddress) -> Result<Stream, PoolError> {
-    let failed = |e: io::Error| PoolError::Connect {
-        server: address.to_string(),
-        cause: e.to_string().into(),
-    };
+    let failed =
+        |e: io::Error| PoolError::Connect { server: address.to_string(), cause: e.to_string().into() };
     if !matches!(address.tls, TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer) {
         return Err(PoolError::Credentials {
             server: address.to_string(),
@@ -68,8 +66,11 @@ struct Handshake<'a> {
 impl Handshake<'_> {
     async fn run(mut self) -> Result<ServerConn, PoolError> {
         let mut hello = BytesMut::new();
-        let parameters =
-            [("user", self.login.user.as_str()), ("database", &self.address.dbname), ("client_encoding", "UTF8")];
+        let parameters = [
+            ("user", self.login.user.as_str()),
+            ("database", &self.address.dbname),
+            ("client_encoding", "UTF8"),
+        ];
         frontend::startup_message(parameters, &mut hello).map_err(|e| self.lost(&e))?;
         self.send(&hello).await?;
         self.authenticate().await?;
@@ -112,7 +113,11 @@ impl Handshake<'_> {
                 let scram = self.scram.as_mut().ok_or_else(|| Self::protocol_of(self.address))?;
                 scram.finish(rest).map_err(|e| lost(self.address, &e))?;
             }
-            _ => return Err(self.credentials("the server asks for an authentication method that is not supported")),
+            _ => {
+                return Err(
+                    self.credentials("the server asks for an authentication method that is not supported")
+                );
+            }
         }
         Ok(false)
     }
@@ -121,8 +126,7 @@ impl Handshake<'_> {
         if !mechanisms.split(|&b| b == 0).any(|m| m == sasl::SCRAM_SHA_256.as_bytes()) {
             return Err(self.credentials("the server offers no SASL mechanism that is supported"));
         }
-        let scram =
-            sasl::ScramSha256::new(self.password()?.as_bytes(), sasl::ChannelBinding::unsupported());
+        let scram = sasl::ScramSha256::new(self.password()?.as_bytes(), sasl::ChannelBinding::unsupported());
         let mut out = BytesMut::new();
         frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), &mut out)
             .map_err(|e| self.lost(&e))?;

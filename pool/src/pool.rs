@@ -8,8 +8,8 @@ use crate::address::{Login, ServerAddress};
 use crate::error::PoolError;
 use crate::lease::Lease;
 use crate::login;
-use crate::server::{self, ServerConn};
-use arc_swap::ArcSwap;
+use crate::server::{self, Parameters, ServerConn};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,6 +72,8 @@ type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
 
 #[derive(Debug, Default)]
 struct State {
+    /// Boxed, as leases hold them: what changes hands is a pointer.
+    #[allow(clippy::vec_box, reason = "a server goes in and out of here without being copied")]
     idle: Vec<Box<ServerConn>>,
     waiters: VecDeque<Waiter>,
     /// Every server: idle, lent, connecting.
@@ -96,6 +98,8 @@ pub struct Pool {
     login: ArcSwap<Login>,
     limits: ArcSwap<PoolLimits>,
     state: Mutex<State>,
+    /// What a server reported when it logged in, before any client's settings were put in place.
+    greeting: ArcSwapOption<Parameters>,
 }
 
 /// What a look into the pool gave.
@@ -126,6 +130,7 @@ impl Pool {
             login: ArcSwap::from_pointee(login),
             limits: ArcSwap::from_pointee(limits),
             state: Mutex::default(),
+            greeting: ArcSwapOption::empty(),
         })
     }
 
@@ -172,6 +177,17 @@ impl Pool {
             connecting: state.connecting,
             waiting: state.waiters.len(),
         }
+    }
+
+    /// What its servers report to a client that has set nothing; `None` before the first login.
+    pub fn greeting(&self) -> Option<Arc<Parameters>> {
+        self.greeting.load_full()
+    }
+
+    /// Whether a client would have to wait for another to be served.
+    pub fn is_exhausted(&self) -> bool {
+        let state = self.state();
+        state.idle.is_empty() && state.connecting == 0 && state.total >= self.limits.load().size
     }
 
     /// Clients that are served or wait: what "least outstanding requests" compares.
@@ -363,6 +379,7 @@ impl Pool {
 }
 
 /// The idle server used last, one that is at home in the caller's runtime before others.
+#[allow(clippy::vec_box, reason = "as in the pool's state")]
 fn take_nearest(idle: &mut Vec<Box<ServerConn>>) -> Option<Box<ServerConn>> {
     let here = server::worker();
     match idle.iter().rposition(|conn| conn.home() == here) {
@@ -385,6 +402,7 @@ impl Connecting {
         self.done = true;
         match outcome {
             Ok(conn) => {
+                self.pool.greeting.store(Some(Arc::new(conn.parameters.clone())));
                 {
                     let mut state = self.pool.state();
                     state.connecting -= 1;

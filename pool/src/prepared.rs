@@ -48,6 +48,12 @@ impl PreparedSet {
         Some(oldest)
     }
 
+    /// Takes one back in that was to be closed and was not.
+    pub fn restore(&mut self, id: StatementId) {
+        self.clock += 1;
+        self.used.insert(id, self.clock);
+    }
+
     /// Takes one out.
     pub fn remove(&mut self, id: StatementId) {
         self.used.remove(&id);

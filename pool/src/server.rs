@@ -64,6 +64,8 @@ pub struct ServerConn {
     pub wire: Wire,
     /// What it reports.
     pub parameters: Parameters,
+    /// Whether it reported something since this was looked at last.
+    pub reported: bool,
     /// What was put in place for the client it last served.
     pub settings: Arc<Settings>,
     /// Named statements it holds.
@@ -89,6 +91,7 @@ impl ServerConn {
         Self {
             wire,
             parameters,
+            reported: false,
             settings: Arc::default(),
             prepared: PreparedSet::default(),
             unnamed: None,
@@ -187,11 +190,18 @@ impl ServerConn {
 
     /// Runs commands whose results nobody wants (settings, BEGIN, ROLLBACK), and fails with the first error's body.
     pub async fn run(&mut self, sql: &str) -> Result<(), RunError> {
-        let mut message = bytes::BytesMut::new();
-        frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
-        self.wire.output.extend(&message);
+        self.run_each(&[sql]).await
+    }
+
+    /// The same for several texts, each a Query of its own: what one begins does not take in what another did.
+    pub async fn run_each(&mut self, texts: &[&str]) -> Result<(), RunError> {
+        for sql in texts {
+            let mut message = bytes::BytesMut::new();
+            frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
+            self.wire.output.extend(&message);
+            self.outstanding += 1;
+        }
         self.unnamed = None;
-        self.outstanding += 1;
         self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
         self.drain().await
     }
@@ -210,6 +220,7 @@ impl ServerConn {
                 }
                 b'S' => {
                     self.parameters.report(&body.to_vec());
+                    self.reported = true;
                 }
                 b'E' if failure.is_none() => failure = Some(body.to_vec()),
                 b'G' => return Err(RunError::Lost(self.lost(&io::Error::other("unexpected COPY")))),

@@ -32,19 +32,14 @@ impl Settings {
         self.set(name, command, Some(value.to_owned()));
     }
 
-    /// Forgets `name`.
-    pub fn reset(&mut self, name: &str) {
-        self.commands.remove(&name.to_ascii_lowercase());
-    }
-
-    /// Forgets all but what `keep` holds: RESET ALL goes back to what the startup message asked for.
-    pub fn reset_to(&mut self, keep: &Settings) {
-        self.commands.clone_from(&keep.commands);
-    }
-
-    /// Takes `name` back to what `startup` asked for.
-    pub fn reset_one(&mut self, name: &str, startup: &Settings) {
+    /// Takes `name`, or `all`, back to what `startup` asked for. RESET ALL does not touch who the session is.
+    pub fn reset(&mut self, name: &str, startup: &Settings) {
         let name = name.to_ascii_lowercase();
+        if name == "all" {
+            self.commands.retain(|name, _| matches!(name.as_str(), "role" | "session_authorization"));
+            self.commands.extend(startup.commands.clone());
+            return;
+        }
         match startup.commands.get(&name) {
             Some(entry) => self.commands.insert(name, entry.clone()),
             None => self.commands.remove(&name),

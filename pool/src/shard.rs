@@ -134,6 +134,13 @@ impl Shard {
         self.servers.len() > 1
     }
 
+    /// Takes over who takes writes from the same shard's earlier self: a reload must not undo a failover.
+    pub fn inherit(&self, primary: &Arc<Server>) {
+        if let Some(at) = self.servers.iter().position(|server| Arc::ptr_eq(server, primary)) {
+            self.primary.store(at, Ordering::Release);
+        }
+    }
+
     /// Chooses who takes writes by what every server said: the present primary while it is one, else any that is.
     /// Gives whether that changed.
     pub fn elect(&self) -> bool {

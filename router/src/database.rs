@@ -61,7 +61,18 @@ impl Database {
             .map(|group| Group {
                 name: group.name.clone(),
                 keys: group.keys.clone(),
-                shards: group.shards.iter().map(|s| Arc::new(shard(s, whole, old))).collect(),
+                shards: group
+                    .shards
+                    .iter()
+                    .enumerate()
+                    .map(|(id, configured)| {
+                        let shard = shard(configured, whole, old);
+                        if let Some(before) = old.and_then(|old| old.shard_before(&group.name, id)) {
+                            shard.inherit(before.primary());
+                        }
+                        Arc::new(shard)
+                    })
+                    .collect(),
             })
             .collect();
         let control_login = control_login(database, whole);
@@ -141,6 +152,11 @@ impl Database {
         &self.groups[at.group.0].shards[at.shard.0 as usize]
     }
 
+    /// A shard by its group's name, for what comes after a reload.
+    fn shard_before(&self, group: &str, id: usize) -> Option<&Arc<Shard>> {
+        self.groups.iter().find(|g| g.name == group)?.shards.get(id)
+    }
+
     /// Every shard of a group.
     pub fn shards_of(&self, group: GroupId) -> impl Iterator<Item = ShardRef> + use<> {
         let count = self.groups[group.0].shards.len() as u32;
@@ -155,9 +171,11 @@ impl Database {
     /// Reads the schema again. `seen`: the planning that a statement found wanting; if another one has been read
     /// since, that one is as good. Errors: in words, for the log and the client.
     pub async fn refresh(&self, seen: Option<&Arc<Planning>>) -> Result<(), String> {
+        let asked = Instant::now();
         let mut last = self.refreshing.lock().await;
         if let Some(seen) = seen {
-            if !Arc::ptr_eq(seen, &self.planning.load_full()) {
+            let read_since = last.is_some_and(|began| began > asked) || !Arc::ptr_eq(seen, &self.planning.load_full());
+            if read_since {
                 return Ok(());
             }
             // Whoever asks for tables that are not there waits, and does not keep the shards busy.
@@ -174,7 +192,10 @@ impl Database {
             tracing::error!(database = self.name, "{}", problem.0);
         }
         tracing::info!(database = self.name, tables = schema.tables().count(), "schema read");
-        self.planning.store(Arc::new(Planning::new(schema)));
+        // The same schema keeps its plans, and every client's prepared statements theirs.
+        if self.planning.load().schema != schema {
+            self.planning.store(Arc::new(Planning::new(schema)));
+        }
         self.schema_read.store(true, std::sync::atomic::Ordering::Release);
         Ok(())
     }
@@ -182,7 +203,7 @@ impl Database {
     /// The catalog of a group, from the first of its shards that answers.
     async fn read_catalog(&self, group: &Group) -> Result<Catalog, String> {
         let mut failure = String::from("the group has no shard");
-        for shard in &group.shards {
+        for (number, shard) in group.shards.iter().enumerate() {
             for server in std::iter::once(shard.primary()).chain(&shard.servers) {
                 let login = server.login.as_ref().or(self.control_login.as_ref());
                 let Some(login) = login else {
@@ -191,13 +212,39 @@ impl Database {
                 };
                 let read = async { catalog::read(&Control::new(&server.address, login)?).await };
                 match tokio::time::timeout(Duration::from_secs(10), read).await {
-                    Ok(Ok(catalog)) => return Ok(catalog),
+                    Ok(Ok(catalog)) => {
+                        self.compare_others(group, number, &catalog);
+                        return Ok(catalog);
+                    }
                     Ok(Err(e)) => failure = format!("{}: {e}", server.address),
                     Err(_) => failure = format!("{}: no answer in time", server.address),
                 }
             }
         }
         Err(failure)
+    }
+}
+
+impl Database {
+    /// Logs where a shard's tables are not those that plans are made with. In the background: a shard that is down
+    /// must not hold up the others.
+    fn compare_others(&self, group: &Group, first: usize, catalog: &Catalog) {
+        let expected = Arc::new(catalog.clone());
+        for (number, shard) in group.shards.iter().enumerate().filter(|(number, _)| *number != first) {
+            let (server, expected) = (shard.primary().clone(), expected.clone());
+            let Some(login) = server.login.clone().or_else(|| self.control_login.clone()) else { continue };
+            let (database, group) = (self.name.clone(), group.name.clone());
+            tokio::spawn(async move {
+                let read = async { catalog::read(&Control::new(&server.address, &login)?).await };
+                let Ok(Ok(found)) = tokio::time::timeout(Duration::from_secs(10), read).await else { return };
+                for table in expected.differences(&found) {
+                    tracing::warn!(
+                        database, group, shard = number, table,
+                        "this shard's table is not as on shard {first}, after which statements are planned"
+                    );
+                }
+            });
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors as clients get to see them: a SQLSTATE, a message, and what to do about it.
 
 use crate::plan::Refusal;
-use shardway_pool::PoolError;
+use shardway_pool::{PoolError, frame};
 
 /// How much of a client's world an error ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +23,27 @@ pub struct ClientError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// A server's own words, every field of them: an ErrorResponse's body.
+    pub body: Option<Box<[u8]>>,
 }
 
 impl ClientError {
     /// An error of the statement.
     pub fn error(code: &str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code: code.to_owned(), message: message.into(), hint: None }
+        Self { severity: Severity::Error, code: code.to_owned(), message: message.into(), hint: None, body: None }
     }
 
     /// An error that ends the connection.
     pub fn fatal(code: &str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Fatal, ..Self::error(code, message) }
+    }
+
+    /// An error as a server said it.
+    pub fn of_server(body: &[u8]) -> Self {
+        let field = |code| frame::error_field(body, code).map(|f| String::from_utf8_lossy(f).into_owned());
+        let message = field(b'M').unwrap_or_else(|| "the server refused".to_owned());
+        let error = Self::error(&field(b'C').unwrap_or_else(|| "XX000".to_owned()), message);
+        Self { hint: field(b'H'), body: Some(body.into()), ..error }
     }
 
     /// With what to do about it.

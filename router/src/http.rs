@@ -57,7 +57,10 @@ fn not_ready(proxy: &Proxy) -> Vec<String> {
                 let primary = shard.primary();
                 if !primary.health.is_up() {
                     let why = primary.health.last_error().unwrap_or_else(|| "not asked yet".to_owned());
-                    missing.push(format!("{}/{}/{id}: {} is down: {why}", database.name, group.name, primary.address));
+                    missing.push(format!(
+                        "{}/{}/{id}: {} is down: {why}",
+                        database.name, group.name, primary.address
+                    ));
                 }
             }
         }
@@ -125,7 +128,9 @@ fn pool_gauges(proxy: &Proxy, out: &mut String) {
                     for server in &shard.servers {
                         let labels = format!(
                             "database=\"{}\",group=\"{}\",shard=\"{id}\",server=\"{}\"",
-                            escape(&database.name), escape(&group.name), escape(&server.address.to_string())
+                            escape(&database.name),
+                            escape(&group.name),
+                            escape(&server.address.to_string())
                         );
                         gauge(out, name, &labels, shard, server);
                     }
@@ -153,13 +158,16 @@ fn gauge(
         }
         "shardway_pool_waiting_clients" => {
             for (user, pool) in server.pools() {
-                let _ = writeln!(out, "{name}{{{labels},user=\"{}\"}} {}", escape(&user), pool.stats().waiting);
+                let _ =
+                    writeln!(out, "{name}{{{labels},user=\"{}\"}} {}", escape(&user), pool.stats().waiting);
             }
         }
         _ => {
             for (user, pool) in server.pools() {
                 let stats = pool.stats();
-                for (state, value) in [("active", stats.active), ("idle", stats.idle), ("connecting", stats.connecting)] {
+                for (state, value) in
+                    [("active", stats.active), ("idle", stats.idle), ("connecting", stats.connecting)]
+                {
                     let user = escape(&user);
                     let _ = writeln!(out, "{name}{{{labels},user=\"{user}\",state=\"{state}\"}} {value}");
                 }

@@ -51,7 +51,8 @@ impl Bound {
         for entry in listen {
             if let Listen::Unix(directory) = entry {
                 let path = directory.join(format!(".s.PGSQL.{port}"));
-                let socket = bind_unix(&path).map_err(|e| format!("can't listen on {}: {e}", path.display()))?;
+                let socket =
+                    bind_unix(&path).map_err(|e| format!("can't listen on {}: {e}", path.display()))?;
                 bound.unix.push((SocketFile(path), socket));
             }
         }
@@ -64,7 +65,10 @@ impl Bound {
             bind(*address).map(Listener::Tcp).map_err(|e| format!("can't listen on {address}: {e}"))
         });
         let unix = self.unix.iter().map(|(file, socket)| {
-            socket.try_clone().map(Listener::Unix).map_err(|e| format!("can't listen on {}: {e}", file.0.display()))
+            socket
+                .try_clone()
+                .map(Listener::Unix)
+                .map_err(|e| format!("can't listen on {}: {e}", file.0.display()))
         });
         tcp.chain(unix).collect()
     }

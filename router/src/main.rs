@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// A sharding proxy and query router for PostgreSQL.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "shardway", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -63,8 +63,20 @@ pub fn compare(keys: &[SortKey], a: &[Option<Vec<u8>>], b: &[Option<Vec<u8>>]) -
     for (key, (a, b)) in keys.iter().zip(a.iter().zip(b)) {
         let order = match (a, b) {
             (None, None) => Ordering::Equal,
-            (None, Some(_)) => if key.nulls_first { Ordering::Less } else { Ordering::Greater },
-            (Some(_), None) => if key.nulls_first { Ordering::Greater } else { Ordering::Less },
+            (None, Some(_)) => {
+                if key.nulls_first {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (Some(_), None) => {
+                if key.nulls_first {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
             (Some(a), Some(b)) => {
                 let order = compare_values(key, a, b);
                 if key.descending { order.reverse() } else { order }
@@ -88,7 +100,8 @@ fn compare_values(key: &SortKey, a: &[u8], b: &[u8]) -> Ordering {
 
 /// Floats as Postgres orders them: NaN equals itself and is the largest.
 fn compare_floats(a: &[u8], b: &[u8]) -> Ordering {
-    let parse = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    let parse =
+        |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<f64>().ok()).unwrap_or(f64::NAN);
     let (a, b) = (parse(a), parse(b));
     match (a.is_nan(), b.is_nan()) {
         (true, true) => Ordering::Equal,
@@ -143,7 +156,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NUMBER: SortKey = SortKey { sort: SortType::Number, descending: false, nulls_first: false, float: false };
+    const NUMBER: SortKey =
+        SortKey { sort: SortType::Number, descending: false, nulls_first: false, float: false };
 
     fn numbers(a: &str, b: &str) -> Ordering {
         compare_numbers(a.as_bytes(), b.as_bytes())
@@ -152,8 +166,21 @@ mod tests {
     #[test]
     fn numbers_of_any_size_compare_by_value() {
         let sorted = [
-            "-Infinity", "-100000000000000000000000000000000000001", "-10.5", "-10.25", "-1", "0", "0.000001", "1",
-            "1.10", "1.2", "9", "10", "99999999999999999999999999999999999999.5", "Infinity", "NaN",
+            "-Infinity",
+            "-100000000000000000000000000000000000001",
+            "-10.5",
+            "-10.25",
+            "-1",
+            "0",
+            "0.000001",
+            "1",
+            "1.10",
+            "1.2",
+            "9",
+            "10",
+            "99999999999999999999999999999999999999.5",
+            "Infinity",
+            "NaN",
         ];
         for (i, a) in sorted.iter().enumerate() {
             for (j, b) in sorted.iter().enumerate() {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// Upper bounds of the latency histogram, in seconds: 50 µs to 10 s.
 const BUCKETS: [f64; 16] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0,
 ];
 
 /// The counters that sessions touch. Handles are resolved once, so that counting is an atomic addition.
@@ -43,9 +44,12 @@ impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let queries = IntCounterVec::new(Opts::new("shardway_queries_total", "Statements by tier"), &["tier"]);
-        let reloads = IntCounterVec::new(Opts::new("shardway_reloads_total", "Reloads by outcome"), &["outcome"]);
-        let latency = HistogramOpts::new("shardway_query_duration_seconds", "Statement latency").buckets(BUCKETS.to_vec());
+        let queries =
+            IntCounterVec::new(Opts::new("shardway_queries_total", "Statements by tier"), &["tier"]);
+        let reloads =
+            IntCounterVec::new(Opts::new("shardway_reloads_total", "Reloads by outcome"), &["outcome"]);
+        let latency = HistogramOpts::new("shardway_query_duration_seconds", "Statement latency")
+            .buckets(BUCKETS.to_vec());
         let (queries, reloads) = (valid(queries), valid(reloads));
         let metrics = Self {
             single: queries.with_label_values(&["single"]),
@@ -55,8 +59,14 @@ impl Metrics {
             refused: queries.with_label_values(&["refused"]),
             latency: valid(Histogram::with_opts(latency)),
             clients: valid(IntGauge::new("shardway_clients", "Clients logged in")),
-            login_failures: valid(IntCounter::new("shardway_login_failures_total", "Clients that could not log in")),
-            replica_reads: valid(IntCounter::new("shardway_replica_reads_total", "Statements that a replica served")),
+            login_failures: valid(IntCounter::new(
+                "shardway_login_failures_total",
+                "Clients that could not log in",
+            )),
+            replica_reads: valid(IntCounter::new(
+                "shardway_replica_reads_total",
+                "Statements that a replica served",
+            )),
             server_errors: valid(IntCounter::new("shardway_server_errors_total", "Errors sent by servers")),
             reloads: reloads.clone(),
             registry,

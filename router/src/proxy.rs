@@ -48,7 +48,8 @@ impl World {
         let mut databases = HashMap::new();
         for database in &config.databases {
             let before = old.and_then(|w| w.databases.get(&database.name)).map(|d| &**d);
-            let made = Database::start(database, &config, before).map_err(|e| format!("database {}: {e}", database.name))?;
+            let made = Database::start(database, &config, before)
+                .map_err(|e| format!("database {}: {e}", database.name))?;
             databases.insert(database.name.clone(), made);
         }
         let users = config.users.iter().map(|user| (user.name.clone(), lower_user(user, salts))).collect();

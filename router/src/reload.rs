@@ -37,7 +37,12 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
     let old = proxy.world();
     let changes = diff(&old.config, &config);
     if changes.is_empty() {
-        tracing::info!("reload: nothing has changed");
+        tracing::info!("reload: nothing has changed in the configuration");
+        for database in old.databases.values() {
+            if let Err(e) = database.refresh(None).await {
+                tracing::warn!(database = database.name, "the schema could not be read: {e}");
+            }
+        }
         return Ok(());
     }
     let world = World::build(config, Some(&old), &proxy.salts)?;
@@ -77,7 +82,9 @@ fn reconfigure_pools(world: &World) {
 
 /// Servers that are configured no more, and pools of users that are not, keep no connection idle.
 fn retire(old: &World, new: &World) {
-    let of = |world: &World| -> Vec<Arc<Server>> { world.databases.values().flat_map(|d| d.servers().cloned()).collect() };
+    let of = |world: &World| -> Vec<Arc<Server>> {
+        world.databases.values().flat_map(|d| d.servers().cloned()).collect()
+    };
     let stay = of(new);
     for server in of(old).iter().filter(|server| !stay.iter().any(|s| Arc::ptr_eq(s, server))) {
         server.retire();

@@ -43,6 +43,10 @@ fn put(out: &mut Buffer, message: &impl Message) {
 
 /// ErrorResponse.
 pub fn error(out: &mut Buffer, error: &ClientError) {
+    // What ends the connection is FATAL, whatever the server called it.
+    if let (Some(body), Severity::Error) = (&error.body, error.severity) {
+        return frame::put(out, b'E', body);
+    }
     put(out, &ErrorResponse::new(fields(error, severity(error))));
 }
 

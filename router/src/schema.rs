@@ -3,7 +3,7 @@
 use shardway_config::{Database, Group, TableKind as Entry, TableName, UnlistedTables};
 use shardway_pool::catalog::{Catalog, Column, Relation};
 use shardway_shardmap::{KeyType, ShardId, ShardMap, UnsupportedKeyType};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A shard group's index in its database.
@@ -54,8 +54,10 @@ pub struct Table {
     pub kind: Kind,
     /// Columns in order.
     pub columns: Vec<Column>,
-    /// Whether it has triggers.
+    /// Whether users made triggers or rules on it.
     pub has_triggers: bool,
+    /// Whether a write here may change other tables, by a foreign key's ON DELETE or ON UPDATE.
+    pub cascades: bool,
     /// Whether rows are filtered by policies.
     pub has_row_security: bool,
 }
@@ -64,6 +66,14 @@ impl Table {
     /// Index of a column.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// The type of its key, where it has one.
+    pub fn key_oid(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Sharded { key, .. } => Some(self.columns[key].type_oid),
+            _ => None,
+        }
     }
 
     /// Its group, where it has one.
@@ -77,11 +87,11 @@ impl Table {
 }
 
 /// All relations of a database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     tables: HashMap<(String, String), Arc<Table>>,
-    /// Functions that may read or write tables.
-    pub table_functions: HashSet<String>,
+    /// What is known of functions.
+    pub functions: Functions,
     /// Shards per group; one of 1 alone is the unsharded case.
     pub shard_counts: Vec<u32>,
 }
@@ -102,16 +112,29 @@ impl Schema {
         let mut schema = Self::unread(maps);
         let mut problems = Vec::new();
         for (index, (group, catalog)) in config.groups.iter().zip(catalogs).enumerate() {
-            schema.table_functions.extend(catalog.table_functions.iter().cloned());
-            for relation in &catalog.relations {
-                let lowering = Lowering { config, group, id: GroupId(index), map: &maps[index], unlisted };
-                match lowering.kind(relation) {
-                    Ok(kind) => schema.add(relation, kind),
-                    Err(e) => {
-                        problems.push(SchemaProblem(format!("table {}.{}: {e}", relation.schema, relation.name)));
-                        schema.add(relation, Kind::Unlisted);
-                    }
-                }
+            catalog.functions.iter().for_each(|f| schema.functions.add(f));
+            let relations = catalog.relations.iter().map(|r| ((&*r.schema, &*r.name), r)).collect();
+            let lowering = Lowering {
+                config,
+                group,
+                id: GroupId(index),
+                map: &maps[index],
+                unlisted,
+                relations: &relations,
+            };
+            let mut kinds: Vec<_> = catalog.relations.iter().map(|r| lowering.kind(r, 0)).collect();
+            lowering.refuse_mixed_families(&catalog.relations, &mut kinds);
+            for (relation, kind) in catalog.relations.iter().zip(kinds) {
+                schema.add(
+                    relation,
+                    kind.unwrap_or_else(|why| {
+                        problems.push(SchemaProblem(format!(
+                            "table {}.{}: {why}",
+                            relation.schema, relation.name
+                        )));
+                        Kind::Unlisted
+                    }),
+                );
             }
         }
         (schema, problems)
@@ -129,9 +152,17 @@ impl Schema {
             kind,
             columns: relation.columns.clone(),
             has_triggers: relation.has_triggers,
+            cascades: !relation.cascades_to.is_empty(),
             has_row_security: relation.has_row_security,
         };
         self.tables.insert(key, Arc::new(table));
+    }
+
+    /// Of tables made by hand.
+    #[cfg(test)]
+    pub fn of(tables: Vec<Table>, functions: Functions, shard_counts: Vec<u32>) -> Self {
+        let named = |t: Table| ((t.schema.clone(), t.name.clone()), Arc::new(t));
+        Self { tables: tables.into_iter().map(named).collect(), functions, shard_counts }
     }
 
     /// Before anything was read.
@@ -143,6 +174,18 @@ impl Schema {
     pub fn get(&self, schema: &str, name: &str) -> Option<&Arc<Table>> {
         // Allocating for a lookup is fine here: it happens once per statement template.
         self.tables.get(&(schema.to_owned(), name.to_owned()))
+    }
+
+    /// A relation by name as a statement gives it: with a schema, or found along a search path.
+    pub fn find(&self, path: &[String], schema: Option<&str>, name: &str) -> Option<&Arc<Table>> {
+        match schema {
+            Some(schema) => self.get(schema, name),
+            // A view such as pg_stat_statements is the system's, a table of such a name is not.
+            None => path
+                .iter()
+                .find_map(|s| self.get(s, name))
+                .filter(|table| !(name.starts_with("pg_") && matches!(table.kind, Kind::View(_)))),
+        }
     }
 
     /// Every table, in no order.
@@ -167,28 +210,149 @@ fn resolve(first: &Kind, second: Kind) -> Kind {
     }
 }
 
+/// Functions by name, from the catalogs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Functions(HashMap<String, Function>);
+
+/// What is true of all functions of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Function {
+    scalar: bool,
+    volatile: bool,
+    reads_tables: bool,
+}
+
+/// What looks like a function in SQL but is syntax: one value for one row.
+const SYNTAX: [&str; 20] = [
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "system_user",
+    "user",
+    "row",
+    "trim",
+    "normalize",
+    "xmlelement",
+];
+
+impl Functions {
+    /// Takes in what one catalog says of a name; catalogs that differ make it doubtful.
+    pub fn add(&mut self, function: &shardway_pool::catalog::Function) {
+        let shardway_pool::catalog::Function { name, scalar, volatile, reads_tables } = function;
+        let new = Function { scalar: *scalar, volatile: *volatile, reads_tables: *reads_tables };
+        self.0
+            .entry(name.clone())
+            .and_modify(|known| {
+                known.scalar &= new.scalar;
+                known.volatile |= new.volatile;
+                known.reads_tables |= new.reads_tables;
+            })
+            .or_insert(new);
+    }
+
+    /// Whether a call gives one value for one row: no aggregate, window or set-returning function.
+    pub fn is_scalar(&self, name: &str) -> bool {
+        self.0.get(name).map_or_else(|| SYNTAX.contains(&name), |f| f.scalar)
+    }
+
+    /// Whether a second call, or one on a replica, may answer otherwise.
+    pub fn is_volatile(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|f| f.volatile)
+    }
+
+    /// Whether it may read or write tables that the statement does not name.
+    pub fn reads_tables(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|f| f.reads_tables)
+    }
+}
+
 struct Lowering<'a> {
     config: &'a Database,
     group: &'a Group,
     id: GroupId,
     map: &'a ShardMap,
     unlisted: UnlistedTables,
+    relations: &'a HashMap<(&'a str, &'a str), &'a Relation>,
 }
 
+/// Generations of inheritance that are followed.
+const MAX_GENERATIONS: usize = 32;
+
 impl Lowering<'_> {
-    fn kind(&self, relation: &Relation) -> Result<Kind, UnsupportedKeyType> {
-        if matches!(relation.kind, 'v' | 'm') {
+    fn kind(&self, relation: &Relation, generation: usize) -> Result<Kind, String> {
+        if matches!(relation.kind, 'v' | 'm' | 'S') {
             return Ok(Kind::View(self.id));
         }
+        // A partition is what its table is, unless an entry says otherwise.
+        let parent = relation.parents.first().and_then(|(s, n)| self.relations.get(&(&**s, &**n)));
+        if let (Some(parent), None) = (parent, self.entry(relation)) {
+            return match self.kind(
+                parent,
+                if generation < MAX_GENERATIONS { generation + 1 } else { return Ok(Kind::Unlisted) },
+            )? {
+                Kind::Sharded { key, .. } => {
+                    self.sharded(relation, &parent.columns[key].name).map_err(|e| e.to_string())
+                }
+                kind => Ok(kind),
+            };
+        }
+        self.own_kind(relation).map_err(|e| e.to_string())
+    }
+
+    /// A query on a parent reads its children too: they must be of one kind.
+    fn refuse_mixed_families(&self, relations: &[Relation], kinds: &mut [Result<Kind, String>]) {
+        let at: HashMap<_, _> =
+            relations.iter().enumerate().map(|(i, r)| ((&*r.schema, &*r.name), i)).collect();
+        for (child, relation) in relations.iter().enumerate() {
+            for (schema, name) in &relation.parents {
+                let Some(&parent) = at.get(&(&**schema, &**name)) else { continue };
+                let key = |i: usize| match &kinds[i] {
+                    Ok(Kind::Sharded { key, .. }) => relations[i].columns.get(*key).map(|c| c.name.clone()),
+                    _ => None,
+                };
+                let alike = match (&kinds[parent], &kinds[child]) {
+                    (Ok(Kind::Sharded { .. }), Ok(Kind::Sharded { .. })) => key(parent) == key(child),
+                    (Ok(a), Ok(b)) => a == b,
+                    _ => false,
+                };
+                // Children of a table without the key that have it themselves would be sharded beside a full copy.
+                let hidden_key = matches!(kinds[child], Ok(Kind::Reference(_)))
+                    && self.group.keys.iter().any(|k| relation.columns.iter().any(|c| c.name == *k))
+                    && self.entry(relation).is_none()
+                    && self.entry(&relations[parent]).is_none();
+                if !alike || hidden_key {
+                    let why = format!(
+                        "\"{}\" inherits from \"{name}\" and is not sharded as that is",
+                        relation.name
+                    );
+                    kinds[parent] = Err(why.clone());
+                    kinds[child] = Err(why);
+                }
+            }
+        }
+    }
+
+    fn own_kind(&self, relation: &Relation) -> Result<Kind, UnsupportedKeyType> {
         match self.entry(relation) {
             Some(Entry::Reference { group }) if *group == self.id.0 => Ok(Kind::Reference(self.id)),
             Some(Entry::Local { group, shard }) if *group == self.id.0 => {
                 Ok(Kind::Local(ShardRef { group: self.id, shard: ShardId(*shard) }))
             }
-            Some(Entry::Sharded { group, key }) if *group == self.id.0 => match key {
-                Some(key) => self.sharded(relation, key),
-                None => self.by_columns(relation),
-            },
+            Some(Entry::Sharded { group, key: Some(key) }) if *group == self.id.0 => {
+                self.sharded(relation, key)
+            }
+            Some(Entry::Sharded { group, key: None }) if *group == self.id.0 => self.by_columns(relation),
             Some(_) => Ok(Kind::Unlisted),
             None => self.by_columns(relation),
         }
@@ -223,6 +387,10 @@ impl Lowering<'_> {
         } else {
             KeyType::from_catalog(&column.type_name, column.typmod)?
         };
+        // What it is computed from may change, and the row would have to move.
+        if column.generated {
+            return Ok(Kind::Unlisted);
+        }
         if column.nondeterministic {
             return Err(UnsupportedKeyType::nondeterministic(&column.type_name));
         }

@@ -38,14 +38,14 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     let proxy = Proxy::new(world, salts, source);
     let bound = Bound::bind(&proxy.world().config.server.listen)?;
     let http = bind_http(&proxy).await?;
-    let (addresses, files, workers) = spawn_workers(&proxy, bound)?;
+    let Workers { addresses, files, threads } = spawn_workers(&proxy, bound)?;
     serve_http(&proxy, http);
     tokio::spawn(sweep(proxy.clone()));
     for database in proxy.world().databases.values() {
         tokio::spawn(database.clone().read_schema());
     }
     for address in &addresses {
-        tracing::info!(%address, workers = workers.len(), "listening");
+        tracing::info!(%address, workers = threads.len(), "listening");
     }
     wait_for_end(&proxy, files).await.map_err(|e| format!("signals can't be had: {e}"))?;
     proxy.enter(Phase::Stopping);
@@ -59,27 +59,30 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     Ok(())
 }
 
-/// One current-thread runtime per worker, each with listeners of its own. Gives the addresses, their files, and the
-/// threads.
-fn spawn_workers(
-    proxy: &Arc<Proxy>,
-    bound: Bound,
-) -> Result<(Vec<String>, Vec<SocketFile>, Vec<JoinHandle<()>>), String> {
+/// Workers that listen.
+struct Workers {
+    addresses: Vec<String>,
+    files: Vec<SocketFile>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// One current-thread runtime per worker, each with listeners of its own.
+fn spawn_workers(proxy: &Arc<Proxy>, bound: Bound) -> Result<Workers, String> {
     let wanted = proxy.world().config.server.worker_threads;
     let count = if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let mut shares = (1..count).map(|_| bound.share()).collect::<Result<Vec<_>, _>>()?;
     let (first, addresses, files) = bound.open();
     shares.push(first);
-    let mut workers = Vec::with_capacity(count);
+    let mut threads = Vec::with_capacity(count);
     for (id, listeners) in (1..).zip(shares) {
         let proxy = proxy.clone();
         let worker = std::thread::Builder::new()
             .name(format!("worker-{id}"))
             .spawn(move || work(id, &proxy, listeners))
             .map_err(|e| format!("a worker can't start: {e}"))?;
-        workers.push(worker);
+        threads.push(worker);
     }
-    Ok((addresses, files, workers))
+    Ok(Workers { addresses, files, threads })
 }
 
 fn work(id: u32, proxy: &Arc<Proxy>, listeners: Vec<Listener>) {

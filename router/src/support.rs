@@ -7,7 +7,8 @@ use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, TlsMode, User}
 pub fn refused(config: &Config) -> Vec<String> {
     let server = &config.server;
     let other_mode = |user: &User| user.pool_mode.is_some_and(|m| m != PoolMode::Transaction);
-    let demands_tls = |mode: TlsMode| matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let demands_tls =
+        |mode: TlsMode| matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
     let settings = [
         (server.auth == AuthMethod::Cert, "auth = \"cert\""),
         (server.auth == AuthMethod::Hba, "auth = \"hba\""),

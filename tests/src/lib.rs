@@ -34,7 +34,7 @@ mod world;
 
 pub use builder::WorldBuilder;
 pub use http::{http_get, try_http_get};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, shardway_program};
 pub use raw::{Message, Param, RawClient, Reply, Texts};
 pub use shard::Shard;
 pub use wait::{eventually, must};

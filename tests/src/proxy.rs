@@ -32,7 +32,7 @@ pub struct Proxy {
 impl Proxy {
     #[track_caller]
     pub(crate) fn launch(launch: &Launch, config: Table, listen: Port, http: Port) -> Proxy {
-        let binary = launch.binary.clone().unwrap_or_else(find_binary);
+        let binary = launch.binary.clone().unwrap_or_else(shardway_program);
         let dir = must("making a directory", tempfile::Builder::new().prefix("shardway-proxy-").tempdir());
         let daemon = Daemon::new("shardway", dir.path(), Afterwards::Remove, libc::SIGKILL);
         let daemon = Mutex::new(must("guarding shardway", daemon));
@@ -64,6 +64,14 @@ impl Proxy {
             assert!(Instant::now() < deadline, "shardway is not ready; its log:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Kills it and starts it again with these variables on top of its environment.
+    #[track_caller]
+    pub fn restart_with(&mut self, env: &[(&str, &str)]) {
+        self.kill();
+        self.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.start();
     }
 
     /// Whether its health check says that it serves.
@@ -143,6 +151,19 @@ impl Proxy {
         self.write_config();
     }
 
+    /// Any change to the configuration file that [`reconfigure`](Self::reconfigure) can't express.
+    #[track_caller]
+    pub fn edit(&self, edit: impl FnOnce(&mut Table)) {
+        edit(&mut self.config.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write_config();
+    }
+
+    /// Puts any text in the configuration file's place, until it is changed or the program started again.
+    #[track_caller]
+    pub fn garble(&self, text: &str) {
+        must("writing the configuration", fs::write(self.config_path(), text));
+    }
+
     /// Asks it to read its configuration again.
     #[track_caller]
     pub fn sighup(&self) {
@@ -215,8 +236,11 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
     Ok(client)
 }
 
-/// Next to the test program's own directory, where cargo puts both.
-fn find_binary() -> PathBuf {
+/// The Shardway program: `SHARDWAY_BIN`, or next to the test program's own directory, where cargo puts both.
+///
+/// # Panics
+/// There is none.
+pub fn shardway_program() -> PathBuf {
     if let Some(binary) = env::var_os("SHARDWAY_BIN").filter(|binary| !binary.is_empty()) {
         return binary.into();
     }

@@ -74,6 +74,13 @@ impl World {
     /// Starts another Shardway over the same servers, with ports of its own.
     #[track_caller]
     pub fn another_proxy(&self) -> Proxy {
+        self.another_proxy_with("")
+    }
+
+    /// As [`another_proxy`](Self::another_proxy), with TOML on top of its configuration.
+    #[track_caller]
+    pub fn another_proxy_with(&self, toml: &str) -> Proxy {
+        let piece = must("the configuration given by the test", toml.parse());
         let listen = must("reserving a port", Port::reserve());
         let http = must("reserving a port", Port::reserve());
         let nodes: Vec<Node> = self.machines.iter().map(Machine::node).collect();
@@ -89,6 +96,7 @@ impl World {
         for edit in &self.launch.edits {
             edit(&mut config);
         }
+        crate::config::merge(&mut config, piece);
         Proxy::launch(&self.launch, config, listen, http)
     }
 

@@ -22,7 +22,11 @@ pub(crate) struct Table {
 const MAX_COMMAND: usize = 1024 * 1024;
 
 /// Serves one admin client. Errors end the connection.
-pub(crate) async fn serve<T>(proxy: &Arc<Proxy>, wire: &mut Wire, user: &str) -> Result<Option<T>, ClientError> {
+pub(crate) async fn serve<T>(
+    proxy: &Arc<Proxy>,
+    wire: &mut Wire,
+    user: &str,
+) -> Result<Option<T>, ClientError> {
     for (name, value) in [
         ("server_version", concat!(env!("CARGO_PKG_VERSION"), "/shardway")),
         ("client_encoding", "UTF8"),
@@ -68,7 +72,8 @@ pub(crate) async fn serve<T>(proxy: &Arc<Proxy>, wire: &mut Wire, user: &str) ->
 }
 
 async fn simple(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, body: &[u8]) {
-    let text = frame::cstr(body).map(|(text, _)| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+    let text =
+        frame::cstr(body).map(|(text, _)| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
     let command = text.trim().trim_end_matches(';').trim();
     if command.is_empty() {
         out.extend(reply::EMPTY_QUERY);
@@ -82,6 +87,13 @@ async fn run(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, command: &str) ->
     let words: Vec<String> = command.split_whitespace().take(3).map(str::to_ascii_uppercase).collect();
     let word = |n: usize| words.get(n).map_or("", String::as_str);
     match (word(0), word(1)) {
+        ("SHOW" | "RELOAD", _) if !proxy.world().is_stats(user) => {
+            // A reload took the right away.
+            return Err(ClientError::error(
+                "42501",
+                format!("user \"{user}\" may not use the admin database"),
+            ));
+        }
         ("SHOW", "ROUTE") => {
             let statement = statement_of(command)?;
             table(out, &show::route(proxy, &statement).await?, "SHOW");

@@ -28,7 +28,8 @@ pub(super) fn show(proxy: &Proxy, what: &str) -> Result<Table, ClientError> {
         "TABLES" => Ok(tables(proxy)),
         "POOLS" => Ok(pools(proxy)),
         "DATABASES" => Ok(databases(proxy)),
-        other => Err(ClientError::error("42601", format!("unknown: SHOW {other}")).hint("Use SHOW HELP to see what there is.")),
+        other => Err(ClientError::error("42601", format!("unknown: SHOW {other}"))
+            .hint("Use SHOW HELP to see what there is.")),
     }
 }
 
@@ -201,7 +202,8 @@ pub(super) async fn route(proxy: &Proxy, statement: &str) -> Result<Table, Clien
     for name in names {
         let database = &world.databases[name];
         let mut scan = Scan::default();
-        scan.run(statement).map_err(|_| ClientError::error("42601", "unterminated quoted string or comment"))?;
+        scan.run(statement)
+            .map_err(|_| ClientError::error("42601", "unterminated quoted string or comment"))?;
         let planning = database.planning();
         let plan = planning.plan(statement, &mut scan, &SearchPath::of_user("public"));
         if plan.unknown.is_some() && world.databases.len() > 1 {

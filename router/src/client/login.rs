@@ -53,7 +53,10 @@ pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &He
 fn may_enter(world: &World, hello: &Hello) -> Result<(), ClientError> {
     let admin = super::is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
     if admin && !world.is_stats(&hello.user) {
-        return Err(ClientError::fatal("42501", format!("user \"{}\" may not use the admin database", hello.user)));
+        return Err(ClientError::fatal(
+            "42501",
+            format!("user \"{}\" may not use the admin database", hello.user),
+        ));
     }
     if !admin && !world.has_user(&hello.user) {
         return Err(ClientError::fatal("28000", format!("role \"{}\" does not exist", hello.user)));

@@ -37,7 +37,10 @@ pub(crate) async fn hello(proxy: &Arc<Proxy>, wire: &mut Wire) -> Result<Hello, 
             SSL_REQUEST | GSS_REQUEST => {
                 // What was sent behind the request came before any encryption: nobody may slip that in.
                 if !wire.input.is_empty() {
-                    return Err(ClientError::protocol("received unencrypted data after SSL or GSSAPI request").into());
+                    return Err(ClientError::protocol(
+                        "received unencrypted data after SSL or GSSAPI request",
+                    )
+                    .into());
                 }
                 wire.output.push(b'N');
                 wire.flush().await?;
@@ -101,7 +104,8 @@ fn startup(mut rest: &[u8], minor: u16) -> Result<Hello, ClientError> {
         }
         let (value, more) = frame::cstr(more).ok_or_else(invalid)?;
         let text = |bytes: &[u8]| {
-            String::from_utf8(bytes.to_vec()).map_err(|_| ClientError::protocol("startup packet is not UTF-8"))
+            String::from_utf8(bytes.to_vec())
+                .map_err(|_| ClientError::protocol("startup packet is not UTF-8"))
         };
         parameter(&mut hello, text(name)?, text(value)?)?;
         rest = more;
@@ -122,7 +126,12 @@ fn parameter(hello: &mut Hello, name: String, value: String) -> Result<(), Clien
         "options" => options(&mut hello.settings, &value)?,
         "replication" => match value.to_ascii_lowercase().as_str() {
             "false" | "off" | "no" | "0" => {}
-            _ => return Err(ClientError::fatal("0A000", "replication connections are not supported; connect to the server directly")),
+            _ => {
+                return Err(ClientError::fatal(
+                    "0A000",
+                    "replication connections are not supported; connect to the server directly",
+                ));
+            }
         },
         // Every server connection has it already.
         "client_encoding" if crate::session::is_utf8(&value) => {}
@@ -159,7 +168,10 @@ fn options(settings: &mut Settings, text: &str) -> Result<(), ClientError> {
             None => word.strip_prefix("-c").map(str::to_owned),
         };
         let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) else {
-            return Err(ClientError::fatal("0A000", format!("the startup option \"{word}\" is not supported")));
+            return Err(ClientError::fatal(
+                "0A000",
+                format!("the startup option \"{word}\" is not supported"),
+            ));
         };
         settings.set_value(&name.replace('-', "_"), value);
     }

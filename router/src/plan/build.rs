@@ -10,8 +10,8 @@ use crate::sql::command::Command;
 use crate::sql::scan::Scan;
 use shardway_shardmap::ShardId;
 use sqlparser::ast::{
-    CopySource, CopyTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem, SetExpr,
-    Statement, TableFactor, Value, Visit, Visitor,
+    CopySource, CopyTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query,
+    SelectItem, SetExpr, Statement, TableFactor, Value, Visit, Visitor,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -26,10 +26,14 @@ const MAX_DEPTH: usize = 128;
 pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
     let command = Command::of(scan, text);
     let builder = Builder { schema, path, text, scan };
-    match builder.plan(&command) {
+    let planned = match builder.plan(&command) {
         Ok(plan) => plan,
-        Err(refusal) => builder.simple(command, Access::Write, Route::Refuse(refusal)),
-    }
+        // A refusal may be for a literal's sake, which the next statement of the template does not have.
+        Err(refusal) => {
+            Plan { shareable: false, ..builder.simple(command, Access::Write, Route::Refuse(refusal)) }
+        }
+    };
+    Plan { shareable: planned.shareable || scan.literals.is_empty(), ..planned }
 }
 
 struct Builder<'a> {
@@ -71,6 +75,7 @@ impl Builder<'_> {
         match command {
             Command::Plannable => self.planned(command.clone()),
             Command::Copy => self.copy(command.clone()),
+            Command::Declare => self.declare(command.clone()),
             Command::Explain => self.explain(command.clone()),
             Command::Show => plan(Access::ReadPrimary, any),
             Command::Stateful(what) => Err(Refusal {
@@ -83,9 +88,13 @@ impl Builder<'_> {
                 message: format!("{what} is not supported through pooled server connections yet"),
                 hint: "Use the driver's prepared statements (the extended query protocol).",
             }),
-            Command::TwoPhase => Err(Refusal::unsupported("PREPARE TRANSACTION and its kin are not supported")),
+            Command::TwoPhase => {
+                Err(Refusal::unsupported("PREPARE TRANSACTION and its kin are not supported"))
+            }
             Command::Notify if self.schema.is_unsharded() => plan(Access::Write, any),
-            Command::Notify => plan(Access::Write, Route::One(ShardRef { group: GroupId(0), shard: ShardId(0) })),
+            Command::Notify => {
+                plan(Access::Write, Route::One(ShardRef { group: GroupId(0), shard: ShardId(0) }))
+            }
             Command::Ddl | Command::Utility => plan(Access::Write, self.everywhere(GroupId(0))),
             // Handled by the session; where they reach a server, the running transaction says which.
             _ => plan(Access::ReadPrimary, any),
@@ -123,7 +132,8 @@ impl Builder<'_> {
     }
 
     fn statement(&self, command: Command, statement: &Statement) -> Result<Plan, Refusal> {
-        let traits = self.traits(statement)?;
+        let mut traits = self.traits(statement)?;
+        traits.volatile |= traits.functions.iter().any(|name| self.schema.functions.is_volatile(name));
         if let Some(setting) = setting_call(statement)? {
             let mut plan = self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0)));
             plan.setting = Some(setting);
@@ -131,18 +141,10 @@ impl Builder<'_> {
         }
         let places = Places::new(self.text, &self.scan.literals);
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
-        let none = Facts::default();
-        let (access, written) = match statement {
-            Statement::Query(query) => {
-                analyzer.query(query, None, &none, &Ctes::new())?;
-                let primary = traits.volatile || traits.locks;
-                (if primary { Access::ReadPrimary } else { Access::Read }, dml::Written::default())
-            }
-            Statement::Insert(insert) => (Access::Write, dml::insert(&mut analyzer, insert)?),
-            Statement::Update(update) => (Access::Write, dml::update(&mut analyzer, update)?),
-            Statement::Delete(delete) => (Access::Write, dml::delete(&mut analyzer, delete)?),
-            _ if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            _ => return Err(Refusal::unsupported("this statement is not supported across shards yet")),
+        let (access, written) = match analyze(&mut analyzer, statement, &traits) {
+            Ok(analyzed) => analyzed,
+            Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
+            Err(refusal) => return Err(refusal),
         };
         let mut plan = self.simple(command, access, Route::Any(GroupId(0)));
         plan.unknown = analyzer.found.unknown.clone();
@@ -152,7 +154,9 @@ impl Builder<'_> {
         }
         // Every relation that the parser has seen was looked at by the analysis, or the plan is not proven.
         if traits.relations != analyzer.found.relations {
-            return Err(Refusal::unsupported("the statement mentions tables in a way that is not understood"));
+            return Err(Refusal::unsupported(
+                "the statement mentions tables in a way that is not understood",
+            ));
         }
         self.route(&mut plan, statement, &analyzer, &traits, written)?;
         Ok(plan)
@@ -169,8 +173,19 @@ impl Builder<'_> {
         let found = &analyzer.found;
         let group = one_group(found)?;
         self.check_functions(traits, found)?;
-        let mut pins: Vec<Pin> = found.sharded.iter().filter_map(|s| s.pin.clone()).collect();
-        pins.extend(written.stored.clone());
+        let mut pins: Vec<Pin> = Vec::new();
+        for sharded in &found.sharded {
+            pins.extend(sharded.pin.clone().map(|mut pin| {
+                analyzer.settle(&mut pin, sharded.type_oid);
+                pin
+            }));
+        }
+        if let (Some(mut pin), Some(oid)) =
+            (written.stored.clone(), written.table.as_ref().and_then(|t| t.key_oid()))
+        {
+            analyzer.settle(&mut pin, oid);
+            pins.push(pin);
+        }
         pins.dedup();
         let all_pinned = found.sharded.iter().all(|s| s.pin.is_some());
         let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
@@ -178,18 +193,30 @@ impl Builder<'_> {
             self.everywhere(group)
         } else if let Some(place) = one_place(found)? {
             if !pins.is_empty() || !found.sharded.is_empty() {
-                return Err(Refusal::unsupported("joining a local table with sharded tables is not supported yet"));
+                return Err(Refusal::unsupported(
+                    "joining a local table with sharded tables is not supported yet",
+                ));
             }
             Route::One(place)
         } else if found.sharded.is_empty() && pins.is_empty() {
-            if advisory(traits) { Route::One(ShardRef { group, shard: ShardId(0) }) } else { Route::Any(group) }
+            // Object ids differ from shard to shard: whoever looks into the catalogs is shown one shard's, always the same.
+            // A row lock on a reference table holds only if everyone takes it on the same copy.
+            let first = traits.locks
+                || advisory(traits)
+                || found.tables.is_empty() && (found.system || looks_into_catalog(traits, statement));
+            if first { Route::One(ShardRef { group, shard: ShardId(0) }) } else { Route::Any(group) }
         } else {
+            // One value each, so one shard at most: then nothing but the keys depends on the literals.
+            let settled = all_pinned && !self.scan.literals.is_empty() && pins.iter().all(Pin::is_single);
             let scatter = match (statement, &written.table) {
-                (Statement::Query(query), None) => Some(self.scatter(query, group, found)),
+                (Statement::Query(query), None) if !settled => Some(self.scatter(query, group, found)),
                 _ => None,
             };
+            plan.shareable = scatter.is_none();
             match (all_pinned, scatter) {
-                (true, scatter) => Route::Keyed { group, pins, otherwise: scatter.and_then(Result::ok).map(Arc::new) },
+                (true, scatter) => {
+                    Route::Keyed { group, pins, otherwise: scatter.and_then(Result::ok).map(Arc::new) }
+                }
                 (false, Some(scatter)) => Route::Scatter(Arc::new(scatter?)),
                 (false, None) => {
                     return Err(Refusal::unsupported(
@@ -199,15 +226,10 @@ impl Builder<'_> {
             }
         };
         match &plan.route {
-            Route::Keyed { otherwise, .. } => {
-                plan.shareable = otherwise.is_none();
-                plan.cacheable = super::cacheable::cacheable(statement, found);
+            Route::Scatter(_) => plan.tier = Tier::Scatter,
+            Route::Keyed { .. } | Route::Any(_) => {
+                plan.cacheable = super::cacheable::cacheable(statement, found)
             }
-            Route::Scatter(_) => {
-                plan.shareable = false;
-                plan.tier = Tier::Scatter;
-            }
-            Route::Any(_) => plan.cacheable = super::cacheable::cacheable(statement, found),
             _ => {}
         }
         Ok(())
@@ -239,24 +261,26 @@ impl Builder<'_> {
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &uses);
         let scope = analyzer.scopes.open(None);
         analyzer.dml_block(scope, &select.from, None, Vec::new(), &Ctes::new())?;
-        let context =
-            scatter::Context { sql: self.text, places: &places, scopes: &analyzer.scopes, scope, group };
+        let context = scatter::Context {
+            sql: self.text,
+            places: &places,
+            scopes: &analyzer.scopes,
+            scope,
+            group,
+            schema: self.schema,
+        };
         context.plan(query)
     }
 
     fn kind_of(&self, name: &ObjectName) -> Option<Kind> {
         let (schema, bare) = relation_name(name)?;
-        let table = match schema {
-            Some(schema) => self.schema.get(&schema, &bare),
-            None => self.path.iter().find_map(|s| self.schema.get(s, &bare)),
-        };
-        table.map(|t| t.kind.clone())
+        self.schema.find(self.path, schema.as_deref(), &bare).map(|t| t.kind.clone())
     }
 
     /// Refuses functions whose effect or answer is not that of one shard.
     fn check_functions(&self, traits: &Traits, found: &Found) -> Result<(), Refusal> {
         for name in &traits.functions {
-            if self.schema.table_functions.contains(name) {
+            if self.schema.functions.reads_tables(name) {
                 return Err(Refusal::unsupported(format!(
                     "function {name} is user-defined and not immutable: what it reads can't be known"
                 )));
@@ -264,10 +288,11 @@ impl Builder<'_> {
             if matches!(name.as_str(), "nextval" | "setval" | "currval" | "lastval") {
                 return Err(Refusal::unsupported(format!("{name} would count on each shard by itself")));
             }
-            if name.starts_with("pg_advisory") || name.starts_with("pg_try_advisory") {
-                if !found.tables.is_empty() {
-                    return Err(Refusal::unsupported("an advisory lock beside tables is not supported across shards"));
-                }
+            let locks = name.starts_with("pg_advisory") || name.starts_with("pg_try_advisory");
+            if locks && !found.tables.is_empty() {
+                return Err(Refusal::unsupported(
+                    "an advisory lock beside tables is not supported across shards",
+                ));
             }
         }
         Ok(())
@@ -277,12 +302,15 @@ impl Builder<'_> {
         let mut traits = Traits::default();
         let _ = statement.visit(&mut traits);
         for name in &traits.functions {
-            let session_lock = (name.starts_with("pg_advisory_lock") || name.starts_with("pg_try_advisory_lock"))
+            let session_lock = (name.starts_with("pg_advisory_lock")
+                || name.starts_with("pg_try_advisory_lock"))
                 && !name.contains("xact");
             if session_lock {
                 return Err(Refusal {
                     code: "0A000",
-                    message: format!("{name} is not supported: the lock would stay on one pooled server connection"),
+                    message: format!(
+                        "{name} is not supported: the lock would stay on one pooled server connection"
+                    ),
                     hint: "Use pg_advisory_xact_lock inside a transaction.",
                 });
             }
@@ -335,6 +363,31 @@ impl Builder<'_> {
         Ok(plan)
     }
 
+    /// DECLARE of a cursor over what one shard has.
+    fn declare(&self, command: Command) -> Result<Plan, Refusal> {
+        if self.schema.is_unsharded() {
+            return Ok(self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))));
+        }
+        let query = match self.parse()? {
+            Statement::Declare { mut stmts } => stmts.pop().and_then(|declare| declare.for_query),
+            _ => None,
+        };
+        let Some(query) = query else {
+            return Err(Refusal::unsupported("this form of DECLARE is not supported"));
+        };
+        let mut plan = self.statement(command, &Statement::Query(query))?;
+        plan.access = Access::ReadPrimary;
+        plan.cacheable = None;
+        match &mut plan.route {
+            Route::Keyed { otherwise, .. } => *otherwise = None,
+            Route::Scatter(_) => {
+                return Err(Refusal::unsupported("a cursor over several shards is not supported yet"));
+            }
+            _ => {}
+        }
+        Ok(plan)
+    }
+
     /// EXPLAIN of a statement that one shard runs.
     fn explain(&self, command: Command) -> Result<Plan, Refusal> {
         if self.schema.is_unsharded() {
@@ -359,12 +412,33 @@ impl Builder<'_> {
     }
 }
 
+/// Looks at all that a statement names. What it does to data, and to which table.
+fn analyze(
+    analyzer: &mut Analyzer<'_>,
+    statement: &Statement,
+    traits: &Traits,
+) -> Result<(Access, dml::Written), Refusal> {
+    Ok(match statement {
+        Statement::Query(query) => {
+            analyzer.query(query, None, &Facts::default(), &Ctes::new())?;
+            let primary = traits.volatile || traits.locks;
+            (if primary { Access::ReadPrimary } else { Access::Read }, dml::Written::default())
+        }
+        Statement::Insert(insert) => (Access::Write, dml::insert(analyzer, insert)?),
+        Statement::Update(update) => (Access::Write, dml::update(analyzer, update)?),
+        Statement::Delete(delete) => (Access::Write, dml::delete(analyzer, delete)?),
+        _ => return Err(Refusal::unsupported("this statement is not supported across shards yet")),
+    })
+}
+
 fn one_group(found: &Found) -> Result<GroupId, Refusal> {
     let mut groups = found.groups.iter();
     match (groups.next(), groups.next()) {
         (None, _) => Ok(GroupId(0)),
         (Some(&group), None) => Ok(GroupId(group)),
-        _ => Err(Refusal::unsupported("a statement over tables of several shard groups is not supported yet")),
+        _ => {
+            Err(Refusal::unsupported("a statement over tables of several shard groups is not supported yet"))
+        }
     }
 }
 
@@ -375,6 +449,14 @@ fn one_place(found: &Found) -> Result<Option<ShardRef>, Refusal> {
         1 => Ok(places.into_iter().next()),
         _ => Err(Refusal::unsupported("local tables on different shards can't be joined yet")),
     }
+}
+
+/// Whether a statement without tables names objects of the catalog: by function, or by a cast to a reg* type.
+fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool {
+    let by_function = |name: &String| {
+        name.starts_with("pg_") || name.starts_with("to_reg") || name.contains("_description")
+    };
+    traits.functions.iter().any(by_function) || statement.to_string().to_ascii_lowercase().contains("::reg")
 }
 
 fn advisory(traits: &Traits) -> bool {
@@ -399,11 +481,12 @@ fn setting_call(statement: &Statement) -> Result<Option<SettingCall>, Refusal> {
     if !select.from.is_empty() || select.projection.len() != calls.0 {
         return Err(refused);
     }
-    if select.projection.iter().any(|item| item.to_string().to_ascii_lowercase().contains("search_path")) {
+    if select.projection.iter().any(|item| item.to_string().to_ascii_lowercase().contains("path")) {
         return Err(Refusal { hint: "Use SET LOCAL search_path.", ..refused });
     }
     let local = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(Expr::Function(f)) | SelectItem::ExprWithAlias { expr: Expr::Function(f), .. } => is_local(f),
+        SelectItem::UnnamedExpr(Expr::Function(f))
+        | SelectItem::ExprWithAlias { expr: Expr::Function(f), .. } => is_local(f),
         _ => false,
     };
     if select.projection.iter().all(local) { Ok(Some(SettingCall::Local)) } else { Err(refused) }
@@ -411,7 +494,10 @@ fn setting_call(statement: &Statement) -> Result<Option<SettingCall>, Refusal> {
 
 fn is_local(function: &sqlparser::ast::Function) -> bool {
     let FunctionArguments::List(list) = &function.args else { return false };
-    matches!(list.args.get(2), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
+    let named = matches!(list.args.first(), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
+        if matches!(v.value, Value::SingleQuotedString(_)));
+    named
+        && matches!(list.args.get(2), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
         if v.value == Value::Boolean(true))
 }
 
@@ -436,8 +522,21 @@ fn function_name(name: &ObjectName) -> String {
 
 /// Built-in functions whose answer a replica, or a second call, would not repeat.
 const VOLATILE: [&str; 16] = [
-    "nextval", "setval", "currval", "lastval", "random", "gen_random_uuid", "uuid_generate_v4", "clock_timestamp",
-    "txid_current", "pg_current_xact_id", "pg_notify", "set_config", "pg_sleep", "lo_create", "lo_from_bytea",
+    "nextval",
+    "setval",
+    "currval",
+    "lastval",
+    "random",
+    "gen_random_uuid",
+    "uuid_generate_v4",
+    "clock_timestamp",
+    "txid_current",
+    "pg_current_xact_id",
+    "pg_notify",
+    "set_config",
+    "pg_sleep",
+    "lo_create",
+    "lo_from_bytea",
     "pg_is_in_recovery",
 ];
 
@@ -473,7 +572,8 @@ impl Visitor for Traits {
 
     fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
         if let Value::Placeholder(p) = &value.value
-            && let Some(n) = p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
+            && let Some(n) =
+                p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
         {
             *self.param_uses.entry(n).or_default() += 1;
         }

@@ -7,8 +7,8 @@ use super::scope::{Source, folded, relation_name};
 use crate::schema::{Kind, Table};
 use shardway_shardmap::Use;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, OnConflictAction, OnInsert, Query, SetExpr,
-    TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, OnConflictAction, OnInsert, Query,
+    SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
 };
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
     let Some(table) = table else { return Ok(Written::default()) };
     let scope = analyzer.scopes.open(None);
     let label = insert.table_alias.as_ref().map(|a| folded(&a.alias)).unwrap_or_else(|| table.name.clone());
-    analyzer.scopes.mention(scope, label, Source::Table(table.clone()));
+    analyzer.scopes.mention(scope, label, insert.table_alias.is_some(), Source::Table(table.clone()));
     let mut nested = insert.returning.iter().flat_map(direct_queries).collect::<Vec<_>>();
     nested.extend(insert.on.iter().flat_map(direct_queries));
     analyzer.dml_block(scope, &[], None, nested, &Ctes::new())?;
@@ -43,7 +43,10 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
         }
         return Ok(Written { table: Some(table), stored: None });
     };
-    refuse_key_update(&table, key, &conflict_assignments(insert))?;
+    // The row that is there has the new one's shard; with the new one's key it stays there.
+    let own_key = |a: &Assignment| is_excluded(&a.value, &table.columns[key].name);
+    let moved: Vec<_> = conflict_assignments(insert).into_iter().filter(|a| !own_key(a)).collect();
+    refuse_key_update(&table, key, &moved)?;
     let stored = Some(stored_keys(analyzer, insert, &table, key)?);
     Ok(Written { table: Some(table), stored })
 }
@@ -59,17 +62,33 @@ fn conflict_assignments(insert: &Insert) -> Vec<Assignment> {
 }
 
 /// The key of every row of VALUES.
-fn stored_keys(analyzer: &mut Analyzer<'_>, insert: &Insert, table: &Table, key: usize) -> Result<Pin, Refusal> {
+fn stored_keys(
+    analyzer: &mut Analyzer<'_>,
+    insert: &Insert,
+    table: &Table,
+    key: usize,
+) -> Result<Pin, Refusal> {
     let Kind::Sharded { key_type, .. } = table.kind else { unreachable!("asked for sharded tables only") };
-    let position = key_position(insert, table, key)?;
+    let names = column_names(insert, table);
+    let position = names
+        .iter()
+        .position(|n| *n == Some(&table.columns[key].name))
+        .ok_or_else(|| missing_key(table, key))?;
     let rows = match insert.source.as_deref() {
         Some(Query { body, with: None, .. }) => match &**body {
             SetExpr::Values(values) => &values.rows,
-            _ => return Err(Refusal::unsupported("INSERT … SELECT into a sharded table is not supported yet")),
+            _ => {
+                return Err(Refusal::unsupported("INSERT … SELECT into a sharded table is not supported yet"));
+            }
         },
-        Some(_) => return Err(Refusal::unsupported("INSERT … WITH into a sharded table is not supported yet")),
+        Some(_) => {
+            return Err(Refusal::unsupported("INSERT … WITH into a sharded table is not supported yet"));
+        }
         None => return Err(missing_key(table, key)),
     };
+    for row in rows {
+        refuse_sequences(table, &names, &row.content)?;
+    }
     let mut sources = Vec::with_capacity(rows.len());
     for row in rows {
         for nested in direct_queries(&row.content) {
@@ -82,10 +101,16 @@ fn stored_keys(analyzer: &mut Analyzer<'_>, insert: &Insert, table: &Table, key:
     Ok(Pin { key_type, how: Use::Store, sources: Sources::List(sources), column })
 }
 
-fn stored_source(analyzer: &Analyzer<'_>, value: &Expr, table: &Table, key: usize) -> Result<KeySource, Refusal> {
-    if matches!(value, Expr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default")) {
+fn stored_source(
+    analyzer: &Analyzer<'_>,
+    value: &Expr,
+    table: &Table,
+    key: usize,
+) -> Result<KeySource, Refusal> {
+    if is_default(value) {
         return Err(missing_key(table, key));
     }
+    analyzer.note_use(value, table.columns[key].type_oid);
     analyzer.key_source(value).ok_or_else(|| Refusal {
         code: "0A000",
         message: format!(
@@ -96,28 +121,59 @@ fn stored_source(analyzer: &Analyzer<'_>, value: &Expr, table: &Table, key: usiz
     })
 }
 
-/// Where in a row of VALUES the key stands; also refuses what would number rows on each shard by itself.
-fn key_position(insert: &Insert, table: &Table, key: usize) -> Result<usize, Refusal> {
-    let names: Vec<String> = if insert.columns.is_empty() {
-        table.columns.iter().map(|c| c.name.clone()).collect()
-    } else {
-        insert.columns.iter().filter_map(relation_name).map(|(_, name)| name).collect()
+fn is_default(value: &Expr) -> bool {
+    matches!(value, Expr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
+}
+
+fn is_excluded(value: &Expr, column: &str) -> bool {
+    matches!(value, Expr::CompoundIdentifier(parts)
+        if matches!(&parts[..], [table, name] if folded(table) == "excluded" && folded(name) == column))
+}
+
+/// The column that each value of a row is for; `None` for a part of one (`address.street`).
+fn column_names<'a>(insert: &Insert, table: &'a Table) -> Vec<Option<&'a String>> {
+    let own = |name: String| table.column(&name).map(|i| &table.columns[i].name);
+    if insert.columns.is_empty() {
+        return table.columns.iter().map(|c| Some(&c.name)).collect();
+    }
+    let plain = |name| match relation_name(name) {
+        Some((None, name)) => own(name),
+        _ => None,
     };
-    if let Some(column) = table.columns.iter().find(|c| c.from_sequence && !names.contains(&c.name)) {
-        return Err(Refusal {
+    insert.columns.iter().map(plain).collect()
+}
+
+/// Refuses what would number rows on each shard by itself.
+fn refuse_sequences(table: &Table, names: &[Option<&String>], row: &[Expr]) -> Result<(), Refusal> {
+    let given = |name: &String| {
+        let value = names.iter().position(|n| *n == Some(name)).and_then(|at| row.get(at));
+        value.is_some_and(|value| !is_default(value))
+    };
+    match table.columns.iter().find(|c| c.from_sequence && !given(&c.name)) {
+        None => Ok(()),
+        Some(column) => Err(Refusal {
             code: "0A000",
             message: format!(
                 "\"{}\" of sharded table \"{}\" takes its default from a sequence, which would repeat on every shard",
                 column.name, table.name
             ),
             hint: "Give the column a value, or a default such as gen_random_uuid().",
-        });
+        }),
     }
-    names.iter().position(|n| *n == table.columns[key].name).ok_or_else(|| missing_key(table, key))
 }
 
-/// A row without a key has no shard: what Postgres says of a missing NOT NULL column.
+/// A row without a key has no shard: what Postgres says of a missing NOT NULL column, if there is no default either.
 pub fn missing_key(table: &Table, key: usize) -> Refusal {
+    if table.columns[key].has_default {
+        return Refusal {
+            code: "0A000",
+            message: format!(
+                "the default of \"{}\", the sharding key of \"{}\", can't be known before a shard is chosen",
+                table.columns[key].name, table.name
+            ),
+            hint: "Give the column a value.",
+        };
+    }
     null_key(&table.name, &table.columns[key].name)
 }
 
@@ -125,7 +181,9 @@ pub fn missing_key(table: &Table, key: usize) -> Refusal {
 pub fn null_key(table: &str, column: &str) -> Refusal {
     Refusal {
         code: "23502",
-        message: format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"),
+        message: format!(
+            "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+        ),
         hint: "The column is the table's sharding key: every row must have one.",
     }
 }
@@ -178,7 +236,9 @@ fn refuse_key_update(table: &Table, key: usize, assignments: &[Assignment]) -> R
     let key = &table.columns[key].name;
     let sets_key = |target: &AssignmentTarget| match target {
         AssignmentTarget::ColumnName(name) => relation_name(name).is_none_or(|(_, n)| n == *key),
-        AssignmentTarget::Tuple(names) => names.iter().any(|name| relation_name(name).is_none_or(|(_, n)| n == *key)),
+        AssignmentTarget::Tuple(names) => {
+            names.iter().any(|name| relation_name(name).is_none_or(|(_, n)| n == *key))
+        }
     };
     if assignments.iter().any(|a| sets_key(&a.target)) {
         return Err(Refusal::unsupported(format!(

@@ -6,7 +6,7 @@ use crate::schema::{GroupId, ShardRef};
 use crate::sql::literal::string_value;
 use crate::sql::scan::{Literal, LiteralKind};
 use shardway_pool::frame;
-use shardway_shardmap::{KeyValue, ParamType, ShardId, ShardMap, Use};
+use shardway_shardmap::{CanonicalKey, KeyValue, ParamType, ShardId, ShardMap, Use};
 
 /// The values of one execution: the statement's literals, and the parameters where there are any.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl<'a> Params<'a> {
     /// From what follows the names in a Bind body; `None` if that is malformed.
     pub fn parse(body: &'a [u8]) -> Option<Self> {
         let (formats, rest) = frame::i16(body)?;
-        let formats = usize::try_from(formats).ok()? * 2;
+        let formats = usize::from(formats as u16) * 2;
         let (formats, rest) = (rest.get(..formats)?, rest.get(formats..)?);
         let (count, values) = frame::i16(rest)?;
         // Over 32,767 parameters the count wraps, as in Postgres it is unsigned.
@@ -132,7 +132,13 @@ pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<T
     }
 }
 
-fn keyed(group: GroupId, map: &ShardMap, pins: &[Pin], scatters: bool, values: &Values<'_>) -> Result<Target, Refusal> {
+fn keyed(
+    group: GroupId,
+    map: &ShardMap,
+    pins: &[Pin],
+    scatters: bool,
+    values: &Values<'_>,
+) -> Result<Target, Refusal> {
     let mut shards: Option<Vec<ShardId>> = None;
     let mut nowhere = false;
     for pin in pins {
@@ -157,19 +163,25 @@ fn keyed(group: GroupId, map: &ShardMap, pins: &[Pin], scatters: bool, values: &
         Some(_) if pins.iter().any(|p| p.how == Use::Store) => Err(Refusal::unsupported(
             "the rows of this INSERT live on several shards, which is not supported yet",
         )),
-        Some(_) => Err(Refusal::unsupported("the statement's keys live on several shards, which is not supported yet")),
+        Some(_) => Err(Refusal::unsupported(
+            "the statement's keys live on several shards, which is not supported yet",
+        )),
         None if nowhere => Ok(Target::Any(group)),
         None => Err(Refusal::unsupported("the statement names no key")),
     }
 }
 
 fn unproven(pin: &Pin, why: &str) -> Refusal {
-    Refusal::unsupported(format!("the value of \"{}\".\"{}\" can't be routed: {why}", pin.column.0, pin.column.1))
+    Refusal::unsupported(format!(
+        "the value of \"{}\".\"{}\" can't be routed: {why}",
+        pin.column.0, pin.column.1
+    ))
 }
 
 fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusal> {
     let mut shards = Vec::new();
     let mut doubt = None;
+    let mixed = pin.how == Use::Compare && is_mixed(pin, values);
     let mut see = |value: KeyValue<'_>| -> Result<(), Refusal> {
         match value {
             KeyValue::Key(key) => match map.locate(&key) {
@@ -188,7 +200,10 @@ fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusa
                 // No row can have it.
                 Err(_) => {}
             },
-            KeyValue::Null if pin.how == Use::Store => return Err(dml::null_key(&pin.column.0, &pin.column.1)),
+            KeyValue::Null if pin.how == Use::Store => {
+                return Err(dml::null_key(&pin.column.0, &pin.column.1));
+            }
+            KeyValue::Invalid if mixed => doubt = Some("the list holds numbers of another type"),
             KeyValue::Null | KeyValue::Invalid => {}
             KeyValue::Unproven(why) => doubt = Some(why),
         }
@@ -207,6 +222,21 @@ fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusa
         (None, true) => Place::Nowhere,
         (None, false) => Place::Shards(shards),
     })
+}
+
+/// Whether a list has members that make Postgres compare all of it as numeric: '7.0' is then 7, though no integer.
+fn is_mixed(pin: &Pin, values: &Values<'_>) -> bool {
+    let other_number = |source: &KeySource| match source {
+        KeySource::Literal { index, .. } => {
+            values.literals.get(*index).is_some_and(|l| l.kind == LiteralKind::Decimal)
+        }
+        KeySource::Param { number, .. } => {
+            let declared = ParamType::from_oid(values.types.get(*number).copied().unwrap_or(0));
+            matches!(declared, ParamType::Numeric | ParamType::Other(_))
+        }
+        KeySource::Null => false,
+    };
+    matches!(&pin.sources, Sources::List(list) if list.len() > 1 && list.iter().any(other_number))
 }
 
 const MISSING: KeyValue<'static> = KeyValue::Unproven("the parameter is missing");
@@ -230,7 +260,8 @@ fn literal_value<'a>(
     cast: Option<ParamType>,
     text: &'a str,
 ) -> KeyValue<'a> {
-    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the literal's meaning depends on more than its text");
+    const UNREAD: KeyValue<'static> =
+        KeyValue::Unproven("the literal's meaning depends on more than its text");
     let token = &text[literal.start..literal.end];
     match (literal.kind, cast) {
         (LiteralKind::Integer, None | Some(ParamType::Int2 | ParamType::Int4 | ParamType::Int8)) => {
@@ -240,15 +271,18 @@ fn literal_value<'a>(
                 Err(_) => KeyValue::Unproven("the number is larger than a bigint"),
             }
         }
-        (LiteralKind::Decimal, None) if !negative => pin.key_type.read_numeric_text(token.as_bytes(), pin.how),
+        (LiteralKind::Decimal, None) if !negative => {
+            pin.key_type.read_numeric_text(token.as_bytes(), pin.how)
+        }
         (LiteralKind::Integer | LiteralKind::Decimal, _) => UNREAD,
         (kind, cast) if !negative => match string_value(kind, token) {
             Some(std::borrow::Cow::Borrowed(value)) => {
                 pin.key_type.read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how)
             }
-            Some(std::borrow::Cow::Owned(value)) => {
-                pin.key_type.read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how).into_owned()
-            }
+            Some(std::borrow::Cow::Owned(value)) => pin
+                .key_type
+                .read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how)
+                .into_owned(),
             None => UNREAD,
         },
         _ => UNREAD,
@@ -267,14 +301,28 @@ fn param_value<'a>(
     let Some(declared) = declared_type(pin, values.types.get(number).copied().unwrap_or(0), cast) else {
         return KeyValue::Unproven("the parameter is cast from another type");
     };
+    let inferred = declared == ParamType::Unknown;
+    let declared = match declared {
+        // Inferred from a column like the key, of whichever width.
+        ParamType::Unknown if param.binary && pin.key_type.is_integer() => match bytes.len() {
+            2 => ParamType::Int2,
+            4 => ParamType::Int4,
+            8 => ParamType::Int8,
+            _ => ParamType::Unknown,
+        },
+        declared => declared,
+    };
     let value = if param.binary {
         pin.key_type.read_binary(declared, bytes, pin.how)
     } else {
         pin.key_type.read_text_as(declared, bytes, pin.how)
     };
     // An undeclared parameter has the type of its first use, which may not be beside the key.
-    let foreign = elsewhere && declared == ParamType::Unknown;
-    let doubtful = param.binary || matches!(value, KeyValue::Invalid) || bytes.last() == Some(&b' ');
+    // As that it may be cut (name), rounded (float4) or stripped (bpchar).
+    let foreign = elsewhere && inferred;
+    let rounded = matches!(value, KeyValue::Key(CanonicalKey::Int(n)) if n.unsigned_abs() > 1 << 24);
+    let altered = rounded || bytes.len() > 63 || bytes.last() == Some(&b' ');
+    let doubtful = param.binary || matches!(value, KeyValue::Invalid) || altered;
     if foreign && doubtful {
         return KeyValue::Unproven("the parameter is used elsewhere too; declare or cast its type");
     }
@@ -284,7 +332,12 @@ fn param_value<'a>(
 /// A parameter's type: declared, or what it is cast to. `None` if both, and they differ.
 fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamType> {
     let declared = match ParamType::from_oid(oid) {
-        ParamType::Other(_) if matches!(pin.key_type, shardway_shardmap::KeyType::Enum | shardway_shardmap::KeyType::Citext) => {
+        ParamType::Other(_)
+            if matches!(
+                pin.key_type,
+                shardway_shardmap::KeyType::Enum | shardway_shardmap::KeyType::Citext
+            ) =>
+        {
             // Their types have no fixed number; Postgres checks that it is the column's.
             ParamType::Column
         }
@@ -315,7 +368,9 @@ fn array(
             }
         }
         KeySource::Param { number, cast, elsewhere } => {
-            let Some(param) = values.params.as_ref().and_then(|p| p.get(*number)) else { return see(MISSING) };
+            let Some(param) = values.params.as_ref().and_then(|p| p.get(*number)) else {
+                return see(MISSING);
+            };
             let Some(bytes) = param.bytes else { return Ok(()) };
             let oid = values.types.get(*number).copied().unwrap_or(0);
             let element = array_element(oid).or(*cast).unwrap_or(ParamType::Unknown);
@@ -351,7 +406,9 @@ fn text_array(
 ) -> Result<(), Refusal> {
     const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
     let trimmed = text.trim_ascii();
-    let Some(inner) = trimmed.strip_prefix(b"{").and_then(|t| t.strip_suffix(b"}")) else { return see(UNREAD) };
+    let Some(inner) = trimmed.strip_prefix(b"{").and_then(|t| t.strip_suffix(b"}")) else {
+        return see(UNREAD);
+    };
     let mut rest = inner.trim_ascii();
     while !rest.is_empty() {
         let mut value = Vec::new();
@@ -359,6 +416,8 @@ fn text_array(
         let mut at = usize::from(quoted);
         loop {
             match rest.get(at) {
+                // What is escaped is not trimmed, nor taken for NULL.
+                Some(b'\\') if !quoted => return see(UNREAD),
                 Some(b'\\') => {
                     let Some(&next) = rest.get(at + 1) else { return see(UNREAD) };
                     value.push(next);

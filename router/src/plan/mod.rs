@@ -9,10 +9,13 @@ mod cacheable;
 pub(crate) mod dml;
 mod facts;
 pub mod locate;
+mod output;
 pub mod pin;
 mod query;
 pub mod scatter;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;

@@ -50,6 +50,13 @@ pub struct Pin {
     pub column: (String, String),
 }
 
+impl Pin {
+    /// Whether it is one value.
+    pub fn is_single(&self) -> bool {
+        matches!(&self.sources, Sources::List(list) if list.len() == 1)
+    }
+}
+
 /// Finds the literal that starts at a line and column of the text, as the parser counts them.
 #[derive(Debug)]
 pub struct Places<'a> {

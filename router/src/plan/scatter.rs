@@ -3,15 +3,16 @@
 //! Concatenation, ORDER BY by k-way merge, LIMIT and OFFSET. Sort keys travel as hidden text columns behind the
 //! client's own and are stripped, so that neither wildcards nor result formats matter to the merge.
 
+use super::Refusal;
+use super::output::output_name;
 use super::pin::Places;
 use super::query::is_row_by_row;
 use super::scope::{ScopeId, Scopes, folded};
-use super::Refusal;
-use crate::schema::{GroupId, Kind, Table};
+use crate::schema::{GroupId, Kind, Schema, Table};
 use shardway_pool::catalog::Column;
 use sqlparser::ast::{
-    Expr, JoinConstraint, JoinOperator, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, Value,
+    Expr, JoinConstraint, JoinOperator, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, Value,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -77,10 +78,13 @@ pub fn is_partitioned(select: &Select, kind_of: impl Fn(&TableFactor) -> Option<
         matches!(op, JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::CrossJoin(c)
             if !matches!(c, JoinConstraint::Natural))
     };
-    let left = |op: &JoinOperator| {
-        matches!(op, JoinOperator::Left(c) | JoinOperator::LeftOuter(c) if !matches!(c, JoinConstraint::Natural))
+    let left = |op: &JoinOperator| matches!(op, JoinOperator::Left(c) | JoinOperator::LeftOuter(c) if !matches!(c, JoinConstraint::Natural));
+    let factors = || {
+        select
+            .from
+            .iter()
+            .flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)))
     };
-    let factors = || select.from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
     let joins = || select.from.iter().flat_map(|t| &t.joins);
     let all_inner = joins().all(|j| inner(&j.join_operator));
     // With outer joins, the rows that are kept must be those of a sharded table.
@@ -102,6 +106,8 @@ pub struct Context<'a> {
     pub scope: ScopeId,
     /// Group whose shards are asked.
     pub group: GroupId,
+    /// Where functions are known.
+    pub schema: &'a Schema,
 }
 
 impl Context<'_> {
@@ -118,8 +124,10 @@ impl Context<'_> {
     }
 
     fn check(&self, query: &Query, select: &Select) -> Result<(), Refusal> {
-        let refuse = |what: &str| Err(Refusal::unsupported(format!("{what} over several shards is not supported yet")));
-        if !is_row_by_row(select) {
+        let refuse = |what: &str| {
+            Err(Refusal::unsupported(format!("{what} over several shards is not supported yet")))
+        };
+        if !is_row_by_row(select, self.schema) {
             return refuse("DISTINCT, grouping, or a function that may be an aggregate or a window");
         }
         if !query.locks.is_empty() {
@@ -145,7 +153,11 @@ impl Context<'_> {
         let OrderByKind::Expressions(items) = &order.kind else {
             return Err(Refusal::unsupported("ORDER BY ALL is not supported"));
         };
-        items.iter().map(|item| self.sort_key(item, select)).collect::<Result<Vec<_>, _>>().map(|v| v.into_iter().unzip())
+        items
+            .iter()
+            .map(|item| self.sort_key(item, select))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|v| v.into_iter().unzip())
     }
 
     fn sort_key(&self, item: &OrderByExpr, select: &Select) -> Result<(SortKey, String), Refusal> {
@@ -153,11 +165,16 @@ impl Context<'_> {
         let descending = match &item.options.sort {
             None | Some(OrderBySort::Asc) => false,
             Some(OrderBySort::Desc) => true,
-            Some(_) => return Err(Refusal::unsupported("ORDER BY USING over several shards is not supported yet")),
+            Some(_) => {
+                return Err(Refusal::unsupported("ORDER BY USING over several shards is not supported yet"));
+            }
         };
         let expr = self.sort_expr(&item.expr, select)?;
         let column = self.column(&expr).ok_or_else(|| {
-            Refusal::unsupported(format!("ORDER BY {} over several shards is not supported yet: it is no plain column", item.expr))
+            Refusal::unsupported(format!(
+                "ORDER BY {} over several shards is not supported yet: it is no plain column",
+                item.expr
+            ))
         })?;
         let (sort, float, sql) = hidden_column(&column, &expr.to_string()).ok_or_else(|| {
             Refusal::unsupported(format!(
@@ -171,20 +188,26 @@ impl Context<'_> {
 
     /// What an ORDER BY item means: an ordinal, an output name, or an expression over the input. SQL-92 first.
     fn sort_expr(&self, expr: &Expr, select: &Select) -> Result<Expr, Refusal> {
-        let not_plain = || Refusal::unsupported(format!("ORDER BY {expr} over several shards is not supported yet"));
+        let not_plain =
+            || Refusal::unsupported(format!("ORDER BY {expr} over several shards is not supported yet"));
         match expr {
+            Expr::Nested(inner) => self.sort_expr(inner, select),
             Expr::Value(v) => {
                 let Value::Number(text, _) = &v.value else { return Err(not_plain()) };
                 let ordinal: usize = text.parse().map_err(|_| not_plain())?;
                 let before = select.projection.get(..ordinal).ok_or_else(not_plain)?;
-                if before.iter().any(|i| !matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })) {
+                if before
+                    .iter()
+                    .any(|i| !matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }))
+                {
                     return Err(not_plain());
                 }
                 before.last().and_then(item_expr).cloned().ok_or_else(not_plain)
             }
             Expr::Identifier(name) => {
                 let name = folded(name);
-                let outputs: Vec<_> = select.projection.iter().filter(|i| output_name(i).as_deref() == Some(&name)).collect();
+                let outputs: Vec<_> =
+                    select.projection.iter().filter(|i| output_name(i).may_be(&name)).collect();
                 match outputs[..] {
                     [] => Ok(expr.clone()),
                     [one] => item_expr(one).cloned().ok_or_else(not_plain),
@@ -217,17 +240,26 @@ impl Context<'_> {
 
     /// A row count; `None` where it is NULL or ALL, which is no limit.
     fn count(&self, expr: &Expr) -> Result<Option<Count>, Refusal> {
-        let refused = || Refusal::unsupported("a LIMIT or OFFSET that is no number or parameter is not supported over several shards yet");
+        let refused = || {
+            Refusal::unsupported(
+                "a LIMIT or OFFSET that is no number or parameter is not supported over several shards yet",
+            )
+        };
         match expr {
             Expr::Nested(inner) => self.count(inner),
             Expr::Value(v) => match &v.value {
                 Value::Null => Ok(None),
                 Value::Number(text, _) => text.parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
                 Value::Placeholder(p) => {
-                    let number = p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+                    let number = p
+                        .strip_prefix('$')
+                        .and_then(|n| n.parse::<usize>().ok())
+                        .and_then(|n| n.checked_sub(1));
                     number.map(|n| Some(Count::Param(n))).ok_or_else(refused)
                 }
-                Value::SingleQuotedString(text) => text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
+                Value::SingleQuotedString(text) => {
+                    text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused())
+                }
                 _ => Err(refused()),
             },
             _ => Err(refused()),
@@ -237,7 +269,9 @@ impl Context<'_> {
     /// The statement with hidden columns behind its select list and LIMIT and OFFSET made one LIMIT.
     fn rewrite(&self, hidden: &[String], limited: bool) -> Result<String, Refusal> {
         let confused = || Refusal::unsupported("the statement's clauses could not be told apart");
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.sql).tokenize_with_location().map_err(|_| confused())?;
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.sql)
+            .tokenize_with_location()
+            .map_err(|_| confused())?;
         let marks = Marks::find(&tokens).ok_or_else(confused)?;
         let at = |token: &TokenWithSpan| self.places.offset(token.span.start.line, token.span.start.column);
         let from = at(&tokens[marks.from]).ok_or_else(confused)?;
@@ -249,9 +283,9 @@ impl Context<'_> {
             return Err(confused());
         }
         let mut sql = self.sql[..from].to_owned();
-        for column in hidden {
-            sql.push_str(", ");
-            sql.push_str(column);
+        // Named, because an unnamed cast of a column has the column's name and would make ORDER BY ambiguous.
+        for (n, column) in hidden.iter().enumerate() {
+            sql.push_str(&format!(", {column} AS \"shardway sort key {}\"", n + 1));
         }
         sql.push(' ');
         // A line comment must not swallow what is put behind it.
@@ -285,7 +319,9 @@ impl Marks {
                 Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
                     match word.keyword {
                         // IS DISTINCT FROM
-                        Keyword::FROM if from.is_none() && before != Some(Keyword::DISTINCT) => from = Some(i),
+                        Keyword::FROM if from.is_none() && before != Some(Keyword::DISTINCT) => {
+                            from = Some(i)
+                        }
                         Keyword::LIMIT | Keyword::OFFSET if from.is_some() => {
                             limit.get_or_insert(i);
                         }
@@ -309,23 +345,18 @@ fn item_expr(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
-fn output_name(item: &SelectItem) -> Option<String> {
-    match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(folded(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(folded),
-        _ => None,
-    }
-}
-
 /// The hidden column for a sort key, as text, and how it compares; `None` for types whose order is not known here.
 fn hidden_column(column: &Column, expr: &str) -> Option<(SortType, bool, String)> {
     let (sort, float, sql) = match column.type_name.as_str() {
-        "int2" | "int4" | "int8" | "numeric" | "oid" => (SortType::Number, false, format!("({expr})::pg_catalog.text")),
+        "int2" | "int4" | "int8" | "numeric" | "oid" => {
+            (SortType::Number, false, format!("({expr})::pg_catalog.text"))
+        }
         "float4" | "float8" => (SortType::Number, true, format!("({expr})::pg_catalog.text")),
         "bool" => (SortType::Bool, false, format!("({expr})::pg_catalog.text")),
         "uuid" => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
-        "text" | "varchar" if column.byte_order => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
+        "text" | "varchar" if column.byte_order => {
+            (SortType::Bytes, false, format!("({expr})::pg_catalog.text"))
+        }
         // Text of dates follows DateStyle and TimeZone; their distance from the epoch does not.
         "timestamp" | "timestamptz" | "date" => {
             (SortType::Number, false, format!("(EXTRACT(epoch FROM {expr}))::pg_catalog.text"))
@@ -344,11 +375,24 @@ fn time_dependent(projection: &[SelectItem]) -> bool {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             const NAMES: [&str; 9] = [
-                "now", "current_timestamp", "current_date", "current_time", "localtime", "localtimestamp",
-                "transaction_timestamp", "statement_timestamp", "clock_timestamp",
+                "now",
+                "current_timestamp",
+                "current_date",
+                "current_time",
+                "localtime",
+                "localtimestamp",
+                "transaction_timestamp",
+                "statement_timestamp",
+                "clock_timestamp",
             ];
             match expr {
-                Expr::Function(f) if f.name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| NAMES.contains(&folded(i).as_str())) => {
+                Expr::Function(f)
+                    if f.name
+                        .0
+                        .last()
+                        .and_then(|p| p.as_ident())
+                        .is_some_and(|i| NAMES.contains(&folded(i).as_str())) =>
+                {
                     ControlFlow::Break(())
                 }
                 _ => ControlFlow::Continue(()),

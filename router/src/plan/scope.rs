@@ -11,8 +11,8 @@ use std::sync::Arc;
 pub enum Source {
     /// A relation of the schema.
     Table(Arc<Table>),
-    /// A derived table whose columns are known.
-    Derived(Vec<Column>),
+    /// A derived table whose columns are known, all of them or (`false`) those that have a plain name.
+    Derived(Vec<Column>, bool),
     /// Something whose columns are not known: a CTE, a function, a system catalog.
     Opaque,
 }
@@ -30,12 +30,40 @@ pub struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScopeId(usize);
 
+/// The part of a scope that an expression sees: an ON condition sees its own join alone, LATERAL what stands before
+/// it. What is not found there is looked for in the scope around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    scope: ScopeId,
+    from: usize,
+    to: usize,
+}
+
+impl From<ScopeId> for View {
+    fn from(scope: ScopeId) -> Self {
+        Self { scope, from: 0, to: usize::MAX }
+    }
+}
+
+/// A mention under its name.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its alias, or the relation's own name.
+    pub label: String,
+    /// Whether that is an alias, which hides the relation's name.
+    pub aliased: bool,
+    /// The mention.
+    pub mention: Mention,
+}
+
 #[derive(Debug, Default)]
 struct Scope {
-    parent: Option<ScopeId>,
-    names: Vec<(String, Mention)>,
+    parent: Option<View>,
+    names: Vec<Named>,
     /// Columns merged by USING: an unqualified reference means the first.
     merged: HashSet<String>,
+    /// A RIGHT or FULL join merged columns: whose an unqualified one is can't be said.
+    blurred: bool,
 }
 
 /// Every scope and mention of a statement.
@@ -47,17 +75,27 @@ pub struct Scopes {
 
 impl Scopes {
     /// A scope inside another.
-    pub fn open(&mut self, parent: Option<ScopeId>) -> ScopeId {
+    pub fn open(&mut self, parent: Option<View>) -> ScopeId {
         self.scopes.push(Scope { parent, ..Scope::default() });
         ScopeId(self.scopes.len() - 1)
     }
 
+    /// A mention under an alias.
+    pub fn alias(&mut self, scope: ScopeId, label: String, source: Source) -> Mention {
+        self.mention(scope, label, true, source)
+    }
+
     /// A mention under a name.
-    pub fn mention(&mut self, scope: ScopeId, name: String, source: Source) -> Mention {
+    pub fn mention(&mut self, scope: ScopeId, label: String, aliased: bool, source: Source) -> Mention {
         self.mentions.push(source);
         let mention = Mention(self.mentions.len() - 1);
-        self.scopes[scope.0].names.push((name, mention));
+        self.scopes[scope.0].names.push(Named { label, aliased, mention });
         mention
+    }
+
+    /// What is mentioned in a scope from the name `from` up to now.
+    pub fn view(&self, scope: ScopeId, from: usize) -> View {
+        View { scope, from, to: self.scopes[scope.0].names.len() }
     }
 
     /// Marks a column as merged by USING.
@@ -65,8 +103,18 @@ impl Scopes {
         self.scopes[scope.0].merged.insert(column.to_owned());
     }
 
+    /// From here on, nothing is said of unqualified columns.
+    pub fn blur(&mut self, scope: ScopeId) {
+        self.scopes[scope.0].blurred = true;
+    }
+
+    /// Whether a merged column's owner can't be said.
+    pub fn is_blurred(&self, scope: ScopeId) -> bool {
+        self.scopes[scope.0].blurred
+    }
+
     /// Mentions made directly in a scope, in order, with their names.
-    pub fn names(&self, scope: ScopeId) -> &[(String, Mention)] {
+    pub fn names(&self, scope: ScopeId) -> &[Named] {
         &self.scopes[scope.0].names
     }
 
@@ -79,38 +127,71 @@ impl Scopes {
     fn has(&self, mention: Mention, column: &str) -> Option<bool> {
         match self.source(mention) {
             Source::Table(table) => Some(table.column(column).is_some()),
-            Source::Derived(columns) => Some(columns.iter().any(|c| c.name == column)),
+            Source::Derived(columns, complete) => match columns.iter().any(|c| c.name == column) {
+                true => Some(true),
+                false => complete.then_some(false),
+            },
             Source::Opaque => None,
         }
     }
 
-    /// The OID of a column's type.
+    /// The OID of a column's type, where equal values are the same value: not under a nondeterministic collation.
     pub fn type_of(&self, node: &Node) -> Option<u32> {
         match self.source(node.0) {
-            Source::Table(table) => table.column(&node.1).map(|i| table.columns[i].type_oid),
-            Source::Derived(columns) => columns.iter().find(|c| c.name == node.1)?.type_oid,
+            Source::Table(table) => {
+                let column = &table.columns[table.column(&node.1)?];
+                (!column.nondeterministic).then_some(column.type_oid)
+            }
+            Source::Derived(columns, _) => columns.iter().find(|c| c.name == node.1)?.type_oid,
             Source::Opaque => None,
         }
     }
 
     /// The column that an expression means, if it is a plain reference that means just one.
-    pub fn resolve(&self, scope: ScopeId, expr: &Expr) -> Option<Node> {
+    pub fn resolve(&self, view: impl Into<View>, expr: &Expr) -> Option<Node> {
+        self.resolve_in(view.into(), expr)
+    }
+
+    fn resolve_in(&self, view: View, expr: &Expr) -> Option<Node> {
         match expr {
-            Expr::Nested(inner) => self.resolve(scope, inner),
-            Expr::Identifier(column) => self.unqualified(scope, &folded(column)),
+            Expr::Nested(inner) => self.resolve_in(view, inner),
+            Expr::Identifier(column) => self.unqualified(view, &folded(column)),
             Expr::CompoundIdentifier(parts) => {
                 let (column, table) = parts.split_last()?;
-                // schema.table.column names the table as well as table.column does, if no alias hides it.
-                self.qualified(scope, &folded(table.last()?), &folded(column))
+                let (table, schema) = table.split_last()?;
+                self.qualified(view, schema.last().map(folded).as_deref(), &folded(table), &folded(column))
             }
             _ => None,
         }
     }
 
-    fn unqualified(&self, scope: ScopeId, column: &str) -> Option<Node> {
+    /// Whether a reference may mean a column, or a whole row, of this scope or of one around it.
+    pub fn may_own(&self, scope: ScopeId, expr: &Expr) -> bool {
         let level = &self.scopes[scope.0];
+        let here = |named: &Named| match expr {
+            Expr::Identifier(name) => {
+                let name = folded(name);
+                named.label == name || self.has(named.mention, &name) != Some(false)
+            }
+            Expr::CompoundIdentifier(parts) => parts.iter().any(|part| named.label == folded(part)),
+            _ => false,
+        };
+        level.names.iter().any(here) || level.parent.is_some_and(|parent| self.may_own(parent.scope, expr))
+    }
+
+    fn visible(&self, view: View) -> &[Named] {
+        let names = &self.scopes[view.scope.0].names;
+        let to = view.to.min(names.len());
+        &names[view.from.min(to)..to]
+    }
+
+    fn unqualified(&self, view: View, column: &str) -> Option<Node> {
+        let level = &self.scopes[view.scope.0];
+        if level.blurred {
+            return None;
+        }
         let mut found = None;
-        for (_, mention) in &level.names {
+        for Named { mention, .. } in self.visible(view) {
             match (self.has(*mention, column), &found) {
                 // It may be that one's column.
                 (None, _) => return None,
@@ -126,14 +207,19 @@ impl Scopes {
         }
     }
 
-    fn qualified(&self, scope: ScopeId, table: &str, column: &str) -> Option<Node> {
-        let level = &self.scopes[scope.0];
-        let mut named = level.names.iter().filter(|(name, _)| name == table);
+    fn qualified(&self, view: View, schema: Option<&str>, table: &str, column: &str) -> Option<Node> {
+        let is_meant = |named: &&Named| match (schema, self.source(named.mention)) {
+            _ if named.label != table => false,
+            (None, _) => true,
+            (Some(schema), Source::Table(table)) => !named.aliased && table.schema == schema,
+            (Some(_), _) => !named.aliased,
+        };
+        let mut named = self.visible(view).iter().filter(is_meant);
         match (named.next(), named.next()) {
-            (Some((_, mention)), None) => {
+            (Some(Named { mention, .. }), None) => {
                 (self.has(*mention, column) == Some(true)).then(|| (*mention, column.to_owned()))
             }
-            (None, _) => self.qualified(level.parent?, table, column),
+            (None, _) => self.qualified(self.scopes[view.scope.0].parent?, schema, table, column),
             (Some(_), Some(_)) => None,
         }
     }

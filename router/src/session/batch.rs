@@ -20,8 +20,8 @@ pub enum Item {
         at: Range<usize>,
         /// The statement.
         statement: Arc<Prepared>,
-        /// Whether it has a name.
-        named: bool,
+        /// Its name; empty for none.
+        name: Vec<u8>,
     },
     /// Bind.
     Bind {
@@ -57,10 +57,22 @@ pub enum Item {
         max_rows: i32,
     },
     /// Close of a statement: the session's own affair.
-    CloseStatement,
+    CloseStatement {
+        /// Its name; empty for none.
+        name: Vec<u8>,
+    },
     /// An error that this message raises.
-    Fail(ClientError),
+    Fail {
+        /// The error.
+        error: ClientError,
+        /// Parse's body behind the name, where Postgres may have more to say about it.
+        parse: Option<Box<[u8]>>,
+    },
 }
+
+/// What the messages of a batch so far do to the client's statements: the closed ones are there without one. It
+/// counts for the session only when they have run.
+type Here = HashMap<Vec<u8>, Option<Arc<Prepared>>>;
 
 /// A batch, and how it ended.
 pub struct Batch {
@@ -118,7 +130,7 @@ impl Session {
     /// Reads every message; stops at the first that fails, since what follows will be skipped.
     async fn understand(&mut self, bytes: &[u8]) -> Result<Vec<Item>, End> {
         let mut items = Vec::new();
-        let mut here: HashMap<Vec<u8>, Arc<Prepared>> = HashMap::new();
+        let mut here = Here::new();
         let mut at = 0;
         while at < bytes.len() {
             let Ok(Some(header)) = frame::peek(&bytes[at..], MAX_MESSAGE) else { break };
@@ -128,11 +140,12 @@ impl Session {
             let item = match header.tag {
                 b'P' => self.understand_parse(body, range, &mut here).await,
                 b'B' => self.understand_bind(body, range, &here),
-                b'D' | b'E' | b'C' => self.understand_other(header.tag, body, range, &here),
+                b'D' | b'E' | b'C' => self.understand_other(header.tag, body, range, &mut here),
                 _ => continue,
             };
-            let failed = matches!(item, Err(_) | Ok(Item::Fail(_)));
-            items.push(item.unwrap_or_else(Item::Fail));
+            let item = item.unwrap_or_else(|error| Item::Fail { error, parse: None });
+            let failed = matches!(item, Item::Fail { .. });
+            items.push(item);
             if failed {
                 break;
             }
@@ -144,32 +157,30 @@ impl Session {
         &mut self,
         body: &[u8],
         at: Range<usize>,
-        here: &mut HashMap<Vec<u8>, Arc<Prepared>>,
+        here: &mut Here,
     ) -> Result<Item, ClientError> {
         let (name, tail) = frame::cstr(body).ok_or_else(malformed)?;
         let (text, types) = frame::cstr(tail).ok_or_else(malformed)?;
         let text = std::str::from_utf8(text)
             .map_err(|_| ClientError::error("22021", "invalid byte sequence for encoding \"UTF8\""))?;
         let named = !name.is_empty();
-        if named && (self.statements.contains_key(name) || here.contains_key(name)) {
+        if named && self.find_statement(name, here).is_some() {
             let name = String::from_utf8_lossy(name);
             return Err(ClientError::error("42P05", format!("prepared statement \"{name}\" already exists")));
         }
         let types = parameter_types(types).ok_or_else(malformed)?;
-        let statement = self.prepare(text, types, tail, named).await?;
+        let statement = match self.prepare(text, types, tail, named).await {
+            Ok(statement) => statement,
+            Err(error) => return Ok(Item::Fail { error, parse: Some(tail.into()) }),
+        };
         self.check_failed(&statement.plan.command)?;
         if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
             && !statement.may_hint
         {
-            return Err(refusal.clone().into());
+            return Ok(Item::Fail { error: refusal.clone().into(), parse: Some(tail.into()) });
         }
-        here.insert(name.to_vec(), statement.clone());
-        if named {
-            self.statements.insert(name.to_vec(), statement.clone());
-        } else {
-            self.unnamed = Some(statement.clone());
-        }
-        Ok(Item::Parse { at, statement, named })
+        here.insert(name.to_vec(), Some(statement.clone()));
+        Ok(Item::Parse { at, statement, name: name.to_vec() })
     }
 
     async fn prepare(
@@ -202,11 +213,15 @@ impl Session {
         Ok(statement)
     }
 
-    fn statement(&self, name: &[u8], here: &HashMap<Vec<u8>, Arc<Prepared>>) -> Result<Arc<Prepared>, ClientError> {
-        let known = here.get(name).or_else(|| {
-            if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) }
-        });
-        known.cloned().ok_or_else(|| {
+    fn find_statement(&self, name: &[u8], here: &Here) -> Option<Arc<Prepared>> {
+        if let Some(known) = here.get(name) {
+            return known.clone();
+        }
+        if name.is_empty() { self.unnamed.clone() } else { self.statements.get(name).cloned() }
+    }
+
+    fn statement(&self, name: &[u8], here: &Here) -> Result<Arc<Prepared>, ClientError> {
+        self.find_statement(name, here).ok_or_else(|| {
             let message = if name.is_empty() {
                 "unnamed prepared statement does not exist".to_owned()
             } else {
@@ -220,13 +235,13 @@ impl Session {
         &mut self,
         body: &[u8],
         at: Range<usize>,
-        here: &HashMap<Vec<u8>, Arc<Prepared>>,
+        here: &Here,
     ) -> Result<Item, ClientError> {
         let (portal, rest) = frame::cstr(body).ok_or_else(malformed)?;
         let (name, rest) = frame::cstr(rest).ok_or_else(malformed)?;
         let params = Params::parse(rest).ok_or_else(malformed)?;
         let statement = self.statement(name, here)?;
-        let statement = self.current(name, statement)?;
+        let statement = self.current(name, statement, here)?;
         self.check_failed(&statement.plan.command)?;
         let hinted = self.hinted(&statement.text, statement.may_hint, &statement.plan)?;
         let values = Values {
@@ -244,7 +259,7 @@ impl Session {
     }
 
     /// The statement with a plan of the schema as it is now: after DDL elsewhere, the old plan may be wrong.
-    fn current(&mut self, name: &[u8], statement: Arc<Prepared>) -> Result<Arc<Prepared>, ClientError> {
+    fn current(&mut self, name: &[u8], statement: Arc<Prepared>, here: &Here) -> Result<Arc<Prepared>, ClientError> {
         let planning = self.database.planning();
         if Arc::ptr_eq(&planning, &statement.planning) {
             return Ok(statement);
@@ -260,12 +275,36 @@ impl Session {
             may_hint: statement.may_hint,
             parse_tail: statement.parse_tail.clone(),
         });
-        if name.is_empty() {
-            self.unnamed = Some(renewed.clone());
-        } else {
-            self.statements.insert(name.to_vec(), renewed.clone());
+        if !here.contains_key(name) {
+            self.name_statement(name, renewed.clone());
         }
         Ok(renewed)
+    }
+
+    /// Takes over what messages did to the client's statements. The last `undone` of those that do something were
+    /// skipped.
+    pub(super) fn settle(&mut self, items: &[Item], undone: usize) {
+        let does = |item: &&Item| matches!(item, Item::Parse { .. } | Item::CloseStatement { .. });
+        let done = items.iter().filter(does).count().saturating_sub(undone);
+        for item in items.iter().filter(does).take(done) {
+            match item {
+                Item::Parse { statement, name, .. } => self.name_statement(name, statement.clone()),
+                // Closing what is not there is no error.
+                Item::CloseStatement { name } if name.is_empty() => self.unnamed = None,
+                Item::CloseStatement { name } => {
+                    self.statements.remove(name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn name_statement(&mut self, name: &[u8], statement: Arc<Prepared>) {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else {
+            self.statements.insert(name.to_vec(), statement);
+        }
     }
 
     fn understand_other(
@@ -273,7 +312,7 @@ impl Session {
         tag: u8,
         body: &[u8],
         at: Range<usize>,
-        here: &HashMap<Vec<u8>, Arc<Prepared>>,
+        here: &mut Here,
     ) -> Result<Item, ClientError> {
         if tag == b'E' {
             let (portal, rest) = frame::cstr(body).ok_or_else(malformed)?;
@@ -288,13 +327,8 @@ impl Session {
                 Ok(Item::DescribeStatement { statement, named: !name.is_empty() })
             }
             (b'C', b'S') => {
-                // Closing what is not there is no error.
-                if name.is_empty() {
-                    self.unnamed = None;
-                } else {
-                    self.statements.remove(name);
-                }
-                Ok(Item::CloseStatement)
+                here.insert(name.to_vec(), None);
+                Ok(Item::CloseStatement { name: name.to_vec() })
             }
             (_, b'P') => Ok(Item::Portal { at, tag, portal: name.to_vec(), max_rows: 0 }),
             _ => Err(malformed()),

@@ -164,6 +164,9 @@ impl Session {
 
     /// Where a hint sends the statement.
     pub(super) fn hinted(&self, text: &str, may_be: bool, plan: &Plan) -> Result<Option<ShardRef>, ClientError> {
+        if plan.command == crate::sql::command::Command::Cursor {
+            return self.cursor_shard(text);
+        }
         if !may_be {
             return Ok(None);
         }

@@ -3,12 +3,13 @@
 use super::batch::{Batch, Item};
 use super::prepared::Prepared;
 use super::caching::Asked;
+use super::parameters::with_values;
 use super::relay::{Capture, Relay, Step};
 use super::simple::Failure;
 use super::transaction::Transaction;
 use super::{End, Session};
 use crate::error::ClientError;
-use crate::plan::locate::Target;
+use crate::plan::locate::{Params, Target};
 use crate::plan::{Access, Plan};
 use crate::reply;
 use crate::schema::ShardRef;
@@ -123,10 +124,10 @@ impl Session {
                     group.get_or_insert(super::decide::plan_group(&statement.plan));
                     (&statement.plan, None)
                 }
-                Item::CloseStatement => continue,
-                Item::Fail(_) => return None,
+                Item::CloseStatement { .. } => continue,
+                Item::Fail { .. } => return None,
             };
-            if !is_servers(&plan.command) {
+            if !self.is_servers(&plan.command) {
                 return None;
             }
             access = stronger(access, plan, matches!(item, Item::Bind { .. }));
@@ -158,6 +159,7 @@ impl Session {
         let failed = match self.ask_cache_for_batch(batch).await {
             Asked::Hit(answer) => {
                 self.client.output.extend(&answer);
+                self.settle(&batch.items, 0);
                 self.proxy.metrics.cached();
                 return Ok(Progress { failed: false, ready: false });
             }
@@ -213,10 +215,15 @@ impl Session {
                 let failed = outcome.error.is_some();
                 if failed {
                     self.proxy.metrics.server_errors.inc();
-                    self.forget_unprepared(index);
-                    self.servers[index].lease.unnamed = None;
+                    self.after_error(index, items);
+                } else {
+                    self.settle(items, 0);
                 }
+                self.heard(index);
                 self.remember_portals(shard, items);
+                if !failed {
+                    self.remember_set_config(shard, bytes.filled(), items).await;
+                }
                 self.follow(index, outcome.status);
                 Ok(failed)
             }
@@ -224,45 +231,66 @@ impl Session {
         }
     }
 
-    /// After an error the server skipped the rest: what was to be prepared there is not.
-    fn forget_unprepared(&mut self, index: usize) {
-        for step in std::mem::take(&mut self.script) {
+    /// After an error the server skipped the rest: what was to be prepared or closed there is not.
+    fn after_error(&mut self, index: usize, items: &[Item]) {
+        let mut undone = 0;
+        let script = std::mem::take(&mut self.script);
+        // The first step that is left is the one that failed; a Parse gives up the old unnamed statement before it does.
+        let unnamed_gone = matches!(script.front(), Some(Step::ForwardUnnamed));
+        let server = &mut self.servers[index].lease;
+        server.unnamed = None;
+        // Undone from the end: a Parse that was skipped may have been given up again for another.
+        for step in script.into_iter().rev() {
             match step {
                 Step::ForwardParse(id) => {
-                    self.servers[index].lease.prepared.remove(id);
-                    self.forget_statement(id);
+                    server.prepared.remove(id);
+                    undone += 1;
                 }
-                Step::SwallowParse(id) => self.servers[index].lease.prepared.remove(id),
-                Step::KnownParse(id) => self.forget_statement(id),
-                Step::Forward | Step::Swallow | Step::Fabricate(_) => {}
+                Step::SwallowParse(id) => server.prepared.remove(id),
+                Step::SwallowClose(id) => server.prepared.restore(id),
+                Step::ForwardUnnamed | Step::KnownParse(_) | Step::Fabricate(_) => undone += 1,
+                Step::Forward | Step::Swallow => {}
             }
         }
-    }
-
-    fn forget_statement(&mut self, id: StatementId) {
-        self.statements.retain(|_, statement| statement.id != id);
+        self.settle(items, undone);
+        if unnamed_gone {
+            self.unnamed = None;
+        }
     }
 
     fn remember_portals(&mut self, shard: ShardRef, items: &[Item]) {
         let Some(transaction) = &mut self.transaction else { return };
+        let mut declared = Vec::new();
         for item in items {
-            if let Item::Bind { portal, .. } = item {
+            if let Item::Bind { portal, statement, .. } = item {
                 transaction.portals.insert(portal.clone(), shard);
+                if statement.plan.command == Command::Declare {
+                    declared.push(statement.clone());
+                }
             }
+        }
+        for statement in declared {
+            self.declared(&statement.text, shard);
         }
     }
 
-    /// Runs a batch item by item, each statement where it belongs. Statements that write, and several of them, are
+    async fn remember_set_config(&mut self, shard: ShardRef, bytes: &[u8], items: &[Item]) {
+        for item in items {
+            let Item::Bind { statement, at, .. } = item else { continue };
+            if statement.plan.setting.is_none() {
+                continue;
+            }
+            let params = frame::cstr(&bytes[at.start + HEADER..at.end]).and_then(|(_, rest)| frame::cstr(rest));
+            let params = params.and_then(|(_, rest)| Params::parse(rest));
+            let text = params.and_then(|params| with_values(&statement.text, &statement.types, &params));
+            self.set_config_everywhere(shard, text).await;
+        }
+    }
+
+    /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
     /// one transaction, as the batch is in Postgres.
     async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
-        let binds = || batch.items.iter().filter_map(|i| match i {
-            Item::Bind { statement, .. } => Some(statement),
-            _ => None,
-        });
-        let control = binds().any(|s| !is_servers(&s.plan.command));
-        let writes = binds().any(|s| s.plan.access == Access::Write && is_servers(&s.plan.command));
-        let several = binds().count() > 1;
-        if self.transaction.is_none() && !control && (writes && several || !batch.sync && binds().next().is_some()) {
+        if self.transaction.is_none() && self.needs_transaction(batch) {
             self.transaction = Some(Transaction::implicit());
         }
         let mut at = 0;
@@ -276,20 +304,50 @@ impl Session {
         Ok(Progress { failed: false, ready: false })
     }
 
-    /// One statement's messages, or messages that belong to none. Whether the answer is an error.
-    async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
-        let bind = items.iter().find_map(|item| match item {
-            Item::Bind { statement, target, key, .. } => Some((statement.clone(), target.clone(), key.clone())),
+    /// Whether what a batch does must hold together: its writes, or a portal until it is executed.
+    fn needs_transaction(&self, batch: &Batch) -> bool {
+        let binds = || batch.items.iter().filter_map(|i| match i {
+            Item::Bind { statement, .. } => Some(&statement.plan),
             _ => None,
         });
-        if let Some(Item::Fail(error)) = items.iter().find(|i| matches!(i, Item::Fail(_))) {
-            return Err(error.clone().into());
+        if binds().any(|plan| !self.is_servers(&plan.command)) {
+            return false;
         }
-        let Some((statement, target, key)) = bind else { return self.unbound(bytes, items).await };
-        if !is_servers(&statement.plan.command) {
+        let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
+        writes || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
+    }
+
+    /// One statement's messages, or a message that belongs to none. Whether the answer is an error.
+    async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
+        match &items[0] {
+            Item::Fail { error, parse: Some(parse) } => {
+                return Err(self.in_postgres_words(parse, error.clone()).await.into());
+            }
+            Item::Fail { error, parse: None } => return Err(error.clone().into()),
+            Item::CloseStatement { .. } => {
+                self.client.output.extend(reply::CLOSE_COMPLETE);
+                self.settle(items, 0);
+                return Ok(false);
+            }
+            Item::Portal { tag, portal, .. } => return self.portal(bytes, items, *tag, portal).await,
+            _ => {}
+        }
+        let bind = items.iter().enumerate().find_map(|(at, item)| match item {
+            Item::Bind { statement, target, key, .. } => Some((at, statement.clone(), target.clone(), key.clone())),
+            _ => None,
+        });
+        let Some((at, statement, target, key)) = bind else { return self.unbound(bytes, items).await };
+        if !self.is_servers(&statement.plan.command) {
             return self.control_piece(&statement, items).await;
         }
-        match target.map_err(ClientError::from)? {
+        let target = match target {
+            Ok(target) => target,
+            Err(refusal) => {
+                let failed = at > 0 && self.unbound(bytes, &items[..at]).await?;
+                return if failed { Ok(true) } else { Err(ClientError::from(refusal).into()) };
+            }
+        };
+        match target {
             Target::Several(group, shards) => {
                 self.scatter_extended(&statement, group, shards, bytes, items).await?;
                 self.proxy.metrics.ran(crate::plan::Tier::Scatter, started.elapsed());
@@ -308,38 +366,33 @@ impl Session {
         }
     }
 
-    /// Parse, Describe and Close without a Bind, or a portal of an earlier batch.
-    pub(super) async fn unbound(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
-        let mut group = None;
-        for item in items {
-            match item {
-                Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. } => {
-                    if !is_servers(&statement.plan.command) {
-                        self.describe_control(items);
-                        return Ok(false);
-                    }
-                    group = Some(super::decide::plan_group(&statement.plan));
-                }
-                Item::Portal { portal, .. } => {
-                    let Some(shard) = self.portal_shard(portal) else {
-                        let name = String::from_utf8_lossy(portal);
-                        return Err(ClientError::error("34000", format!("portal \"{name}\" does not exist")).into());
-                    };
-                    return self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await;
-                }
-                _ => {}
-            }
-        }
-        match group {
-            Some(group) => {
-                let shard = self.any_shard(group);
-                self.unit(shard, Access::Read, bytes, items, false, None).await
-            }
-            None => {
-                items.iter().for_each(|_| self.client.output.extend(reply::CLOSE_COMPLETE));
+    /// A message for a portal that an earlier piece or batch bound.
+    async fn portal(&mut self, bytes: &Buffer, items: &[Item], tag: u8, portal: &[u8]) -> Result<bool, Failure> {
+        match self.portal_shard(portal) {
+            Some(shard) => self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await,
+            // Closing what is not there is no error.
+            None if tag == b'C' => {
+                self.client.output.extend(reply::CLOSE_COMPLETE);
                 Ok(false)
             }
+            None => {
+                let name = String::from_utf8_lossy(portal);
+                Err(ClientError::error("34000", format!("portal \"{name}\" does not exist")).into())
+            }
         }
+    }
+
+    /// Parse and Describe of a statement without a Bind: any shard knows.
+    pub(super) async fn unbound(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
+        let Some(Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. }) = items.first() else {
+            return Ok(false);
+        };
+        if !self.is_servers(&statement.plan.command) {
+            self.describe_control(items);
+            return Ok(false);
+        }
+        let shard = self.any_shard(super::decide::plan_group(&statement.plan));
+        self.unit(shard, Access::Read, bytes, items, false, None).await
     }
 
     /// What a session answers itself, in extended protocol.
@@ -357,6 +410,7 @@ impl Session {
     }
 
     fn describe_control(&mut self, items: &[Item]) {
+        self.settle(items, 0);
         let out = &mut self.client.output;
         for item in items {
             match item {
@@ -367,25 +421,16 @@ impl Session {
                     out.extend(reply::NO_DATA);
                 }
                 Item::Portal { tag: b'D', .. } => out.extend(reply::NO_DATA),
-                Item::Portal { tag: b'C', .. } | Item::CloseStatement => out.extend(reply::CLOSE_COMPLETE),
-                Item::Portal { .. } | Item::Fail(_) => {}
+                Item::Portal { tag: b'C', .. } | Item::CloseStatement { .. } => out.extend(reply::CLOSE_COMPLETE),
+                Item::Portal { .. } | Item::Fail { .. } => {}
             }
         }
     }
-}
 
-/// How far a batch came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Progress {
-    failed: bool,
-    ready: bool,
-}
-
-/// Whether servers run the command; else the session answers itself.
-pub(super) fn is_servers(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::Begin
+    /// Whether servers run the command; else the session answers itself.
+    pub(super) fn is_servers(&self, command: &Command) -> bool {
+        match command {
+            Command::Begin
             | Command::Commit { .. }
             | Command::Rollback { .. }
             | Command::Savepoint
@@ -395,9 +440,19 @@ pub(super) fn is_servers(command: &Command) -> bool {
             | Command::DiscardAll
             | Command::Deallocate(_)
             | Command::Unlisten
-            | Command::Cursor
-            | Command::Empty
-    )
+            | Command::Empty => false,
+            // Without a transaction there is no cursor.
+            Command::Cursor => !self.servers.is_empty(),
+            _ => true,
+        }
+    }
+}
+
+/// How far a batch came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Progress {
+    failed: bool,
+    ready: bool,
 }
 
 /// The access that a batch needs, given what it needed so far and one more statement.
@@ -414,19 +469,45 @@ fn bound_here(items: &[Item], name: &[u8]) -> bool {
     items.iter().any(|item| matches!(item, Item::Bind { portal, .. } if portal == name))
 }
 
-/// Where the piece that starts at `at` ends: a statement's Parse, Bind, Describe and Executes are one piece.
+/// Where the piece that starts at `at` ends: a statement's Parse, Bind and Describes and its portal's Describes and
+/// Executes are one piece, any other message is one by itself.
 fn piece_end(items: &[Item], at: usize) -> usize {
-    let mut bound = false;
+    let (Item::Parse { statement: first, .. }
+    | Item::Bind { statement: first, .. }
+    | Item::DescribeStatement { statement: first, .. }) = &items[at]
+    else {
+        return at + 1;
+    };
+    let mut bound = None;
     for (i, item) in items.iter().enumerate().skip(at) {
-        match item {
-            Item::Parse { .. } if i > at => return i,
-            Item::Bind { .. } if bound => return i,
-            Item::Bind { .. } => bound = true,
-            Item::Fail(_) if i > at => return i,
-            _ => {}
+        let belongs = match item {
+            Item::Parse { .. } => i == at,
+            Item::DescribeStatement { statement, .. } => statement.id == first.id,
+            Item::Bind { statement, portal, .. } => {
+                bound.is_none() && statement.id == first.id && bound.replace(portal).is_none()
+            }
+            Item::Portal { portal, .. } => bound == Some(portal),
+            Item::CloseStatement { .. } | Item::Fail { .. } => false,
+        };
+        if !belongs {
+            return i;
         }
     }
     items.len()
+}
+
+/// Whether a portal is executed in another piece than the one that binds it.
+fn executes_apart(items: &[Item]) -> bool {
+    let mut at = 0;
+    while at < items.len() {
+        if let Item::Portal { tag: b'D' | b'E', portal, .. } = &items[at]
+            && bound_here(&items[..at], portal)
+        {
+            return true;
+        }
+        at = piece_end(items, at);
+    }
+    false
 }
 
 /// Writes messages for a server, with statement names that it knows, and the script of what they are answered with.
@@ -439,11 +520,12 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn item(&mut self, bytes: &[u8], item: &Item) {
         match item {
-            Item::Parse { at, statement, named: false } => {
+            Item::Parse { at, statement, name } if name.is_empty() => {
                 self.server.unnamed = Some(statement.id);
-                self.copy(&bytes[at.clone()]);
+                self.server.wire.output.extend(&bytes[at.clone()]);
+                self.script.push_back(Step::ForwardUnnamed);
             }
-            Item::Parse { statement, named: true, .. } => {
+            Item::Parse { statement, .. } => {
                 if self.server.prepared.touch(statement.id) {
                     self.script.push_back(Step::KnownParse(statement.id));
                 } else {
@@ -463,8 +545,8 @@ impl Writer<'_> {
                 self.script.push_back(Step::Forward);
             }
             Item::Portal { at, .. } => self.copy(&bytes[at.clone()]),
-            Item::CloseStatement => self.script.push_back(Step::Fabricate(reply::CLOSE_COMPLETE)),
-            Item::Fail(_) => {}
+            Item::CloseStatement { .. } => self.script.push_back(Step::Fabricate(reply::CLOSE_COMPLETE)),
+            Item::Fail { .. } => {}
         }
     }
 
@@ -501,7 +583,7 @@ impl Writer<'_> {
         if let Some(old) = self.server.prepared.insert(id, self.max) {
             let name = old.server_name();
             frame::put(&mut self.server.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
-            self.script.push_back(Step::Swallow);
+            self.script.push_back(Step::SwallowClose(old));
         }
     }
 

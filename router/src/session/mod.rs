@@ -7,15 +7,18 @@ mod batch;
 mod caching;
 mod copy_in;
 mod copy_out;
+mod cursors;
 mod decide;
 mod extended;
+mod parameters;
 mod prepared;
 pub mod relay;
+mod savepoints;
 mod scatter;
 mod servers;
 mod simple;
-mod state;
 mod transaction;
+mod words;
 
 use crate::database::Database;
 use crate::error::{ClientError, Severity};
@@ -42,7 +45,7 @@ use tokio::sync::watch;
 use transaction::Transaction;
 
 pub use prepared::Statements;
-pub use state::is_utf8;
+pub use parameters::is_utf8;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -83,6 +86,8 @@ pub struct Session {
     startup: Arc<Settings>,
     /// What is set now.
     settings: Arc<Settings>,
+    /// What the client was told of it.
+    told: parameters::Told,
     path: SearchPath,
     statements: HashMap<Vec<u8>, Arc<Prepared>>,
     unnamed: Option<Arc<Prepared>>,
@@ -94,6 +99,8 @@ pub struct Session {
     /// After an error in a batch that ended with Flush: messages are ignored up to Sync.
     skipping: bool,
     script: VecDeque<Step>,
+    /// Characters of the client's text in front of the statement that runs.
+    moved: usize,
     /// The mark of what the running statement or transaction writes.
     mark: Option<WriteMark>,
     /// A server was lost while it wrote: nobody knows what it did.
@@ -123,6 +130,7 @@ impl Session {
             phase,
             startup: settings.clone(),
             settings,
+            told: parameters::Told::default(),
             statements: HashMap::new(),
             unnamed: None,
             transaction: None,
@@ -130,6 +138,7 @@ impl Session {
             barriers: HashMap::new(),
             skipping: false,
             script: VecDeque::new(),
+            moved: 0,
             mark: None,
             outcome_unknown: false,
         };
@@ -165,18 +174,6 @@ impl Session {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
     }
 
-    /// Greets the client with the parameters of a server that it may use; a user whom no server lets in is told so.
-    pub async fn greet(&mut self) -> Result<(), ClientError> {
-        let parameters = self.learn_parameters().await?;
-        for (name, value) in parameters.iter() {
-            let wanted = self.settings.value(&name.to_ascii_lowercase()).filter(|_| name != "client_encoding");
-            reply::parameter(&mut self.client.output, name, wanted.unwrap_or(value));
-        }
-        reply::backend_key(&mut self.client.output, self.key);
-        reply::ready(&mut self.client.output, b'I');
-        Ok(())
-    }
-
     /// Waits for the next thing the client says, and does it.
     async fn turn(&mut self) -> Result<(), End> {
         relay::flush(&mut self.client).await?;
@@ -191,8 +188,8 @@ impl Session {
         match header.tag {
             b'Q' => {
                 let message = self.take_message(header.len).await?;
-                self.skipping = false;
-                self.simple(message).await
+                // Up to Sync, Postgres does not even look at it.
+                if self.skipping { Ok(()) } else { self.simple(message).await }
             }
             b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => self.batch().await,
             b'X' => Err(End::Terminated),

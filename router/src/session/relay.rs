@@ -22,15 +22,19 @@ use std::time::Duration;
 pub enum Step {
     /// The client's own.
     Forward,
+    /// The client's own Parse of the unnamed statement.
+    ForwardUnnamed,
     /// The client's own Parse of a named statement.
     ForwardParse(StatementId),
     /// A Parse of ours.
     SwallowParse(StatementId),
+    /// A Close of ours, of a named statement.
+    SwallowClose(StatementId),
     /// A message of ours.
     Swallow,
     /// The client's own Parse of a statement that the server has: it is not sent.
     KnownParse(StatementId),
-    /// No server is asked; this is the answer.
+    /// The client's own Close of a statement: no server is asked; this is the answer.
     Fabricate(&'static [u8]),
 }
 
@@ -96,6 +100,8 @@ pub struct Relay<'a> {
     /// Whether these bytes go nowhere.
     discarding: bool,
     capture: Option<&'a mut Capture>,
+    /// Characters of the client's text in front of what the server got: positions in errors count them.
+    moved: usize,
 }
 
 /// Input that a client may send ahead while its statement runs.
@@ -137,7 +143,15 @@ impl<'a> Relay<'a> {
             copying: 0,
             discarding: false,
             capture: None,
+            moved: 0,
         }
+    }
+
+    /// Errors' positions count from this many characters earlier.
+    #[must_use]
+    pub fn moving(mut self, characters: usize) -> Self {
+        self.moved = characters;
+        self
     }
 
     /// Copies the answer on its way.
@@ -191,7 +205,8 @@ impl<'a> Relay<'a> {
                     return Poll::Pending;
                 }
             }
-            if self.outcome.status != 0 {
+            // A COPY may end in the middle of a message from the client: the server is owed its rest.
+            if self.outcome.status != 0 && self.copying == 0 && self.server.wire.output.is_empty() {
                 return Poll::Ready(Ok(self.outcome));
             }
             let from_client = self.poll_client(cx)?;
@@ -281,6 +296,12 @@ impl<'a> Relay<'a> {
                     }
                     self.client.output.extend(bytes);
                 }
+                Keep::Instead(bytes) => {
+                    self.stage(at);
+                    self.server.wire.input.consume(header.len);
+                    at = 0;
+                    frame::put(&mut self.client.output, header.tag, &bytes);
+                }
             }
             if self.outcome.status != 0 {
                 return Ok((at, at));
@@ -310,16 +331,23 @@ impl<'a> Relay<'a> {
                 Ok(self.ready(status))
             }
             b'E' => {
+                if self.extended
+                    && let Some(bytes) = self.due()
+                {
+                    return Ok(Keep::Before(bytes));
+                }
+                let body = &self.server.wire.input.filled()[at + HEADER..at + len];
                 let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
                 self.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
                 if self.copy_in == CopyIn::Data {
                     self.copy_in = if self.extended { CopyIn::UntilSync } else { CopyIn::No };
                 }
-                Ok(Keep::Yes)
+                Ok(if self.moved > 0 { Keep::Instead(move_position(body, self.moved)) } else { Keep::Yes })
             }
             b'S' => {
                 let body = body.to_vec();
                 self.server.parameters.report(&body).ok_or_else(|| self.malformed())?;
+                self.server.reported = true;
                 Ok(Keep::Yes)
             }
             b'G' => {
@@ -337,11 +365,11 @@ impl<'a> Relay<'a> {
             return Keep::Before(bytes);
         }
         match self.script.front().copied() {
-            Some(Step::Swallow | Step::SwallowParse(_)) => {
+            Some(Step::Swallow | Step::SwallowParse(_) | Step::SwallowClose(_)) => {
                 self.script.pop_front();
                 Keep::Drop
             }
-            Some(Step::Forward | Step::ForwardParse(_)) => {
+            Some(Step::Forward | Step::ForwardUnnamed | Step::ForwardParse(_)) => {
                 self.script.pop_front();
                 Keep::Yes
             }
@@ -445,7 +473,7 @@ impl<'a> Relay<'a> {
 
     /// Whether the client's next bytes are COPY's.
     fn is_copying(&self) -> bool {
-        self.copy_in != CopyIn::No || self.copying > 0
+        self.copying > 0 || self.copy_in != CopyIn::No && self.outcome.status == 0
     }
 }
 
@@ -457,6 +485,21 @@ enum Keep {
     Drop,
     /// These bytes come first; then it is looked at again.
     Before(&'static [u8]),
+    /// Another body is in its place.
+    Instead(Vec<u8>),
+}
+
+/// An ErrorResponse's body with its position so many characters further on.
+pub(super) fn move_position(body: &[u8], characters: usize) -> Vec<u8> {
+    let mut moved = Vec::with_capacity(body.len() + 4);
+    for field in body.split_inclusive(|&byte| byte == 0) {
+        let position = field.strip_prefix(b"P").and_then(|digits| std::str::from_utf8(&digits[..digits.len() - 1]).ok());
+        match position.and_then(|position| position.parse::<usize>().ok()) {
+            Some(position) => moved.extend_from_slice(format!("P{}\0", position + characters).as_bytes()),
+            None => moved.extend_from_slice(field),
+        }
+    }
+    moved
 }
 
 /// Waits until all that the client was promised is written.

@@ -94,7 +94,10 @@ impl Session {
     async fn answer_before_bind(&mut self, bytes: &Buffer, items: &[Item]) -> Result<(), Failure> {
         match items {
             [] => {}
-            [Item::Parse { named: false, .. }] => self.client.output.extend(reply::PARSE_COMPLETE),
+            [Item::Parse { name, .. }] if name.is_empty() => {
+                self.client.output.extend(reply::PARSE_COMPLETE);
+                self.settle(items, 0);
+            }
             items => {
                 if Box::pin(self.unbound(bytes, items)).await? {
                     return Err(Failure::Answered);
@@ -405,7 +408,6 @@ impl<'a> Asked<'a> {
                     }
                 }
                 Item::Portal { .. } => asked.closes += 1,
-                Item::CloseStatement => asked.closes += 1,
                 _ => {}
             }
         }

@@ -1,13 +1,14 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
+use super::transaction::Transaction;
 use super::relay::{Broken, MAX_AHEAD};
 use super::{End, Session};
 use crate::error::{ClientError, Severity};
 use crate::plan::{Access, Refusal};
-use crate::schema::{GroupId, ShardRef};
-use shardway_pool::server::{Parameters, RunError};
+use crate::schema::ShardRef;
+use shardway_pool::server::RunError;
 use shardway_pool::shard::{ReadBarrier, Server};
-use shardway_pool::{Lease, Pool, PoolError, frame};
+use shardway_pool::{Lease, Pool, PoolError};
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -29,6 +30,12 @@ impl Session {
             return Ok(index);
         }
         self.check_second_writer(shard, access)?;
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.closed) && !self.servers.is_empty() {
+            return Err(Refusal::unsupported(
+                "this transaction called set_config with a binary parameter; no other shard can be told of it",
+            )
+            .into());
+        }
         let in_transaction = self.transaction.is_some();
         let lease = self.lease_for(shard, access, in_transaction).await?;
         self.servers.push(Participant { shard, lease, wrote: false });
@@ -37,6 +44,7 @@ impl Session {
             self.servers.swap_remove(index).lease.close();
             return Err(error);
         }
+        self.tell(index);
         self.publish_cancel_targets();
         self.note_write(index, access)?;
         Ok(index)
@@ -98,7 +106,7 @@ impl Session {
     }
 
     /// The pool for this client on a server.
-    fn pool(&self, server: &Server) -> Arc<Pool> {
+    pub(super) fn pool(&self, server: &Server) -> Arc<Pool> {
         let login = match (&self.database.config.user, &server.login) {
             (None, Some(login)) => login.clone(),
             _ => self.world.server_login(&self.database, &self.user),
@@ -107,7 +115,7 @@ impl Session {
     }
 
     /// A server from the pool. A client that leaves while it waits gives up its place.
-    async fn lease(&mut self, server: &Server) -> Result<Lease, ClientError> {
+    pub(super) async fn lease(&mut self, server: &Server) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
         let client = &mut self.client;
         let leased = tokio::select! {
@@ -128,45 +136,25 @@ impl Session {
     }
 
     /// Puts the client's settings in place, and opens the transaction that it is in.
-    async fn prepare_server(&mut self, index: usize) -> Result<(), ClientError> {
-        let mut sql = String::new();
-        let lease = &self.servers[index].lease;
-        if !Arc::ptr_eq(&lease.settings, &self.settings) {
-            sql = lease.settings.change_to(&self.settings);
-        }
-        let changed = !sql.is_empty();
-        if let Some(transaction) = &self.transaction {
-            sql.push_str(&transaction.opening());
-        }
+    pub(super) async fn prepare_server(&mut self, index: usize) -> Result<(), ClientError> {
         let lease = &mut self.servers[index].lease;
-        if !sql.is_empty() {
-            if changed {
-                // Should it fail half-way, nobody knows what is in place: then the server is closed.
-                lease.settings = Arc::default();
-            }
-            lease.run(&sql).await.map_err(|e| refused(&e))?;
+        let settings = match Arc::ptr_eq(&lease.settings, &self.settings) {
+            true => String::new(),
+            false => lease.settings.change_to(&self.settings),
+        };
+        let opening = self.transaction.as_ref().map(Transaction::opening).unwrap_or_default();
+        if !settings.is_empty() {
+            // Should it fail half-way, nobody knows what is in place: then the server is closed.
+            lease.settings = Arc::default();
+        }
+        // Apart, so that the settings stay when the transaction is rolled back.
+        let texts = [settings.as_str(), &opening];
+        match &texts[usize::from(settings.is_empty())..2 - usize::from(opening.is_empty())] {
+            [] => {}
+            texts => lease.run_each(texts).await.map_err(|e| refused(&e))?,
         }
         lease.settings = self.settings.clone();
         Ok(())
-    }
-
-    /// The parameters that a server reports to this client's role; also proves that the role may log in.
-    pub(super) async fn learn_parameters(&mut self) -> Result<Parameters, ClientError> {
-        let shard = ShardRef { group: GroupId(0), shard: shardway_shardmap::ShardId(0) };
-        let mut last = None;
-        for at in std::iter::once(shard).chain(self.database.shards_of(GroupId(0)).skip(1)) {
-            let server = self.database.shard(at).primary().clone();
-            match self.lease(&server).await {
-                Ok(lease) => return Ok(lease.parameters.clone()),
-                // A server that says no to this role says it for all shards.
-                Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => {
-                    return Err(ClientError { severity: Severity::Fatal, ..error });
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        let error = last.unwrap_or_else(|| ClientError::error("08001", "the database has no shard"));
-        Err(ClientError { severity: Severity::Fatal, ..error })
     }
 
     /// Lets a cancel request find the servers in hand.
@@ -214,6 +202,7 @@ impl Session {
         self.publish_cancel_targets();
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
+            transaction.lost = true;
         }
         match broken {
             Broken::Client(end) => Err(end),
@@ -248,14 +237,6 @@ fn cancel_abandoned(participant: &Participant, timeout: std::time::Duration) {
 pub(super) fn refused(error: &RunError) -> ClientError {
     match error {
         RunError::Lost(error) => error.clone().into(),
-        RunError::Refused(body) => {
-            let field = |code| frame::error_field(body, code).map(|f| String::from_utf8_lossy(f).into_owned());
-            let message = field(b'M').unwrap_or_else(|| "the server refused".to_owned());
-            let error = ClientError::error(&field(b'C').unwrap_or_else(|| "XX000".to_owned()), message);
-            match field(b'H') {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
-        }
+        RunError::Refused(body) => ClientError::of_server(body),
     }
 }

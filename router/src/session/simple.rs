@@ -62,10 +62,19 @@ impl Session {
 
     /// Whether the client has got its ReadyForQuery from the server.
     async fn simple_text(&mut self, text: &str, message: &Buffer, started: Instant) -> Result<bool, Failure> {
-        match self.decide(text).await? {
+        let decided = match self.decide(text).await {
+            Ok(decided) => decided,
+            Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
+        };
+        match decided {
             Decided::Empty => {
                 self.client.output.extend(reply::EMPTY_QUERY);
                 Ok(false)
+            }
+            // Should Postgres not agree that it is unclosed, it would run on one shard alone.
+            Decided::Unclosed if !self.database.planning().schema.is_unsharded() => {
+                let error = ClientError::error("42601", "unterminated quoted string or comment");
+                Err(self.text_in_postgres_words(text, error).await.into())
             }
             Decided::Unclosed => {
                 // One shard words the error, whichever.
@@ -92,7 +101,11 @@ impl Session {
         if self.control(&plan, text).await? {
             return Ok(OURS);
         }
-        match target.map_err(ClientError::from)? {
+        let target = match target {
+            Ok(target) => target,
+            Err(refusal) => return Err(self.text_in_postgres_words(text, refusal.into()).await.into()),
+        };
+        match target {
             Target::Several(group, shards) => {
                 self.scatter_simple(&plan, group, shards).await?;
                 self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
@@ -104,7 +117,10 @@ impl Session {
                 Ok(OURS)
             }
             target => {
-                let shard = self.single_shard(&plan, target)?;
+                let shard = match self.single_shard(&plan, target) {
+                    Ok(shard) => shard,
+                    Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
+                };
                 let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
                     Asked::Hit(answer) => {
                         self.client.output.extend(&answer);
@@ -125,6 +141,12 @@ impl Session {
                         done?
                     }
                 };
+                if plan.command == Command::Declare && !failed {
+                    self.declared(text, shard);
+                }
+                if plan.setting.is_some() && !failed {
+                    self.set_config_everywhere(shard, Some(text.to_owned())).await;
+                }
                 self.after_ddl(&plan).await;
                 self.proxy.metrics.ran(plan.tier, started.elapsed());
                 Ok(Ran { ready: ready == Ready::Servers, failed })
@@ -173,7 +195,8 @@ impl Session {
         server.unnamed = None;
         server.wire.output.extend(message.filled());
         server.outstanding += 1;
-        let mut relay = Relay::simple(&mut self.client, server, &mut self.script).capturing(capture);
+        let relay = Relay::simple(&mut self.client, server, &mut self.script);
+        let mut relay = relay.capturing(capture).moving(self.moved);
         if ready == Ready::Ours {
             relay = relay.without_ready();
         }
@@ -183,6 +206,7 @@ impl Session {
                 if outcome.error.is_some() {
                     self.proxy.metrics.server_errors.inc();
                 }
+                self.heard(index);
                 self.follow(index, outcome.status);
                 Ok(outcome.error.is_some())
             }
@@ -232,10 +256,6 @@ impl Session {
             }
             return Ok(true);
         }
-        let writes = statements.iter().any(|(_, d)| d.plan.access == Access::Write);
-        if writes && statements.len() > 1 && self.transaction.is_none() {
-            self.transaction = Some(Transaction::implicit());
-        }
         let done = self.one_by_one(text, statements, started).await;
         let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
         match (done, implicit) {
@@ -258,11 +278,22 @@ impl Session {
 
     /// Runs pieces in turn up to the first that fails. Whether one did.
     async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>, started: Instant) -> Result<bool, Failure> {
+        let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
+        let several = statements.len() > 1;
         for (range, decision) in statements {
-            let piece = text[range].trim();
+            // A COMMIT within the text ends the transaction that the statements so far were; another one follows.
+            if several && left > 0 && self.transaction.is_none() && self.is_servers(&decision.plan.command) {
+                self.transaction = Some(Transaction::implicit());
+            }
+            left -= usize::from(must_hold_together(&decision.plan));
+            let piece = text[range.clone()].trim_start();
+            let start = range.end - piece.len();
             let mut message = Buffer::default();
-            frame::put(&mut message, b'Q', &[piece.as_bytes(), b"\0"].concat());
-            if self.one(piece, decision, &message, Ready::Ours, started).await?.failed {
+            frame::put(&mut message, b'Q', &[piece.trim_end().as_bytes(), b"\0"].concat());
+            self.moved = text[..start].chars().count();
+            let ran = self.one(piece.trim_end(), decision, &message, Ready::Ours, started).await;
+            self.moved = 0;
+            if ran?.failed {
                 return Ok(true);
             }
         }
@@ -301,7 +332,8 @@ impl Session {
 
     /// Statements that the session handles itself. Whether it did.
     pub(super) async fn control(&mut self, plan: &Plan, text: &str) -> Result<bool, ClientError> {
-        let answer = match &plan.command {
+        let own = matches!(plan.command, Command::Set { .. } | Command::SetLocal { .. }).then(|| Command::of_text(text));
+        let answer = match own.as_ref().unwrap_or(&plan.command) {
             Command::Begin => self.begin(text),
             Command::Commit { chain } => self.commit(*chain).await?,
             Command::Rollback { chain } => self.rollback(*chain).await,
@@ -315,14 +347,11 @@ impl Session {
                 self.reset(name, text).await?;
                 Answer::Tag("RESET")
             }
-            Command::DiscardAll => self.discard_all()?,
+            Command::DiscardAll => self.discard_all().await?,
             Command::Deallocate(name) => self.deallocate(name.as_deref())?,
             // Nothing is ever listened to.
             Command::Unlisten => Answer::Tag("UNLISTEN"),
-            Command::Cursor => {
-                self.cursor(text)?;
-                return self.cursor_done(text);
-            }
+            Command::Cursor if self.servers.is_empty() => self.no_cursor(text)?,
             Command::Empty => {
                 self.client.output.extend(reply::EMPTY_QUERY);
                 return Ok(true);
@@ -331,55 +360,6 @@ impl Session {
         };
         self.answer(answer);
         Ok(true)
-    }
-
-    async fn savepoint(&mut self, text: &str) -> Result<Answer, ClientError> {
-        let word = text.trim_start().get(..8).unwrap_or("").to_ascii_uppercase();
-        if self.transaction.is_none() {
-            let name = if word.starts_with("SAVE") { "SAVEPOINT" } else if word.starts_with("REL") { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
-            return Err(ClientError::error("25P01", format!("{name} can only be used in transaction blocks")));
-        }
-        let back = word.starts_with("ROLLBACK");
-        if !back {
-            self.check_failed(&Command::Show)?;
-        }
-        if self.servers.is_empty() {
-            let shard = self.any_shard(crate::schema::GroupId(0));
-            self.acquire(shard, Access::ReadPrimary).await?;
-        }
-        self.everywhere_in_transaction(text, back).await?;
-        Ok(Answer::Tag(if back { "ROLLBACK" } else if word.starts_with("REL") { "RELEASE" } else { "SAVEPOINT" }))
-    }
-
-    async fn set_local(&mut self, text: &str, search_path: Option<&str>) -> Result<Answer, ClientError> {
-        let tag = if text.trim_start()[3..].trim_start().get(..11).is_some_and(|w| w.eq_ignore_ascii_case("constraints")) {
-            "SET CONSTRAINTS"
-        } else {
-            "SET"
-        };
-        if self.transaction.is_none() {
-            let warning = "SET LOCAL can only be used in transaction blocks";
-            return Ok(Answer::Warned("25P01", warning, tag));
-        }
-        if self.servers.is_empty() && !is_custom(text) {
-            let shard = self.any_shard(crate::schema::GroupId(0));
-            self.acquire(shard, Access::ReadPrimary).await?;
-        }
-        self.everywhere_in_transaction(text, false).await?;
-        if let Some(path) = search_path {
-            self.path = crate::plan_cache::SearchPath::parse(path, &self.user);
-        }
-        Ok(Answer::Tag(tag))
-    }
-
-    fn discard_all(&mut self) -> Result<Answer, ClientError> {
-        if self.transaction.is_some() {
-            return Err(ClientError::error("25001", "DISCARD ALL cannot run inside a transaction block"));
-        }
-        self.settings = self.startup.clone();
-        self.settings_changed();
-        self.statements.clear();
-        Ok(Answer::Tag("DISCARD ALL"))
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Result<Answer, ClientError> {
@@ -395,25 +375,6 @@ impl Session {
         }
     }
 
-    /// CLOSE ALL without a transaction closes nothing; other cursor commands need the server that has the cursor.
-    fn cursor(&self, text: &str) -> Result<(), ClientError> {
-        let close_all = text.to_ascii_uppercase().contains("ALL") && text.trim_start().to_ascii_uppercase().starts_with("CLOSE");
-        match self.servers.len() {
-            0 if close_all => Ok(()),
-            0 => Err(ClientError::error("34000", "the cursor does not exist")),
-            1 => Ok(()),
-            _ => Err(ClientError::error("0A000", "cursors in a transaction over several shards are not supported yet")),
-        }
-    }
-
-    fn cursor_done(&mut self, _: &str) -> Result<bool, ClientError> {
-        if self.servers.is_empty() {
-            self.answer(Answer::Tag("CLOSE CURSOR ALL"));
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
     /// DDL sent as told: what was read of the catalog is out of date.
     pub(super) async fn after_ddl(&mut self, plan: &Plan) {
         if !plan.command.is_ddl() || self.transaction.is_some() {
@@ -423,12 +384,6 @@ impl Session {
             tracing::warn!(database = self.database.name, "the schema could not be read: {e}");
         }
     }
-}
-
-/// SET LOCAL of a parameter with a dot in its name: any value will do, so no server needs to be asked yet.
-fn is_custom(text: &str) -> bool {
-    let name = text.split(|c: char| c.is_whitespace() || c == '=').filter(|w| !w.is_empty()).nth(2);
-    name.is_some_and(|name| name.contains('.'))
 }
 
 /// What would have to run on every shard.
@@ -441,6 +396,12 @@ pub(super) fn everywhere(plan: &Plan) -> ClientError {
     };
     ClientError::error("0A000", format!("{what} is not supported yet"))
         .hint("Run it shard by shard, with /* shard: n */ in front.")
+}
+
+/// Whether a statement needs the transaction that Postgres makes of a text of several.
+fn must_hold_together(plan: &Plan) -> bool {
+    let local = matches!(plan.command, Command::SetLocal { .. }) || plan.setting.is_some();
+    local || plan.access == Access::Write && !matches!(plan.route, Route::Refuse(_))
 }
 
 /// Bytes of a ReadyForQuery message.

@@ -2,10 +2,11 @@
 
 use super::servers::refused;
 use super::Session;
+use super::savepoints::Savepoint;
 use crate::error::ClientError;
-use crate::plan_cache::SearchPath;
 use crate::reply;
 use crate::sql::command::Command;
+use crate::sql::scan::tokens;
 use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
 use std::collections::HashMap;
@@ -21,11 +22,17 @@ pub struct Transaction {
     /// The client's BEGIN, options and all.
     begin: String,
     /// What a server that joins must be told: SAVEPOINTs, SETs, in order.
-    prelude: Vec<String>,
+    pub(super) prelude: Vec<String>,
+    /// Savepoints that are there, in order.
+    pub(super) savepoints: Vec<Savepoint>,
+    /// No other server may join: it could not be told what was set.
+    pub(super) closed: bool,
+    /// A server of it was lost, and what it did there: no savepoint brings that back.
+    pub(super) lost: bool,
     /// An error happened: all that is left is to roll back.
     pub failed: bool,
     /// Session parameters that were set inside; they stay if it commits.
-    settings: Option<Settings>,
+    pub(super) settings: Option<Settings>,
     /// Portals bound inside, by name.
     pub portals: HashMap<Vec<u8>, ShardRef>,
 }
@@ -41,6 +48,11 @@ impl Transaction {
         Self { explicit: true, begin: "BEGIN".to_owned(), failed, ..Self::default() }
     }
 
+    /// Has servers that join told so too.
+    pub(super) fn tell_joining(&mut self, text: &str) {
+        self.prelude.push(text.trim().trim_end_matches(';').to_owned());
+    }
+
     /// What a server is told that joins.
     pub fn opening(&self) -> String {
         let mut sql = self.begin.clone();
@@ -52,37 +64,40 @@ impl Transaction {
     }
 }
 
+/// COMMIT or ROLLBACK outside of a transaction block.
+fn no_transaction(tag: &'static str) -> Answer {
+    Answer::Warned("25P01", "there is no transaction in progress".to_owned(), tag)
+}
+
 /// The answer to a statement that the session answers itself.
 pub enum Answer {
     /// CommandComplete with this tag.
     Tag(&'static str),
     /// The same, after a warning.
-    Warned(&'static str, &'static str, &'static str),
+    Warned(&'static str, String, &'static str),
 }
 
 impl Session {
     /// BEGIN.
     pub(super) fn begin(&mut self, text: &str) -> Answer {
-        let tag = if text.trim_start().get(..5).is_some_and(|w| w.eq_ignore_ascii_case("start")) {
-            "START TRANSACTION"
-        } else {
-            "BEGIN"
-        };
+        let plainly = text.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("begin"));
+        let start = !plainly && tokens(text).first().is_some_and(|word| word.eq_ignore_ascii_case("start"));
+        let tag = if start { "START TRANSACTION" } else { "BEGIN" };
         if let Some(open) = &mut self.transaction {
             // A batch's own transaction becomes the client's, as in Postgres.
             if !open.explicit {
                 open.explicit = true;
                 return Answer::Tag(tag);
             }
-            return Answer::Warned("25001", "there is already a transaction in progress", tag);
+            return Answer::Warned("25001", "there is already a transaction in progress".to_owned(), tag);
         }
         let begin = text.trim().trim_end_matches(';').to_owned();
         self.transaction = Some(Transaction { explicit: true, begin, ..Transaction::default() });
         Answer::Tag(tag)
     }
 
-    /// COMMIT: the one writer first, then those that only read. Errors are for the client; the transaction is over
-    /// either way.
+    /// COMMIT: those that only read first, since a server may refuse that too, then the one writer. Errors are for the
+    /// client; the transaction is over either way.
     pub(super) async fn commit(&mut self, chain: bool) -> Result<Answer, ClientError> {
         let answer = self.commit_servers(chain).await;
         self.end_write().await;
@@ -91,27 +106,22 @@ impl Session {
 
     async fn commit_servers(&mut self, chain: bool) -> Result<Answer, ClientError> {
         let Some(transaction) = self.transaction.take() else {
-            return Ok(Answer::Warned("25P01", "there is no transaction in progress", "COMMIT"));
+            return Ok(no_transaction("COMMIT"));
         };
         if transaction.failed {
             self.roll_back_servers().await;
             self.chain(chain, &transaction);
             return Ok(Answer::Tag("ROLLBACK"));
         }
-        self.servers.sort_by_key(|p| !p.wrote);
+        self.servers.sort_by_key(|p| p.wrote);
         for index in 0..self.servers.len() {
             let participant = &mut self.servers[index];
             if let Err(error) = participant.lease.run("COMMIT").await {
-                let client = refused(&error);
-                let wrote = participant.wrote;
-                self.outcome_unknown |= wrote && matches!(error, RunError::Lost(_));
+                self.outcome_unknown |= participant.wrote && matches!(error, RunError::Lost(_));
                 self.roll_back_servers().await;
-                // A reader that fails after the writer has committed takes nothing back.
-                if wrote || index == 0 || matches!(error, RunError::Refused(_)) {
-                    return Err(client);
-                }
-                break;
+                return Err(refused(&error));
             }
+            self.tell(index);
         }
         if let Some(settings) = transaction.settings.clone() {
             self.settings = Arc::new(settings);
@@ -121,18 +131,18 @@ impl Session {
         self.release_all();
         self.settings_changed();
         self.chain(chain, &transaction);
-        Ok(Answer::Tag("COMMIT"))
+        Ok(if transaction.explicit { Answer::Tag("COMMIT") } else { no_transaction("COMMIT") })
     }
 
     /// ROLLBACK.
     pub(super) async fn rollback(&mut self, chain: bool) -> Answer {
         let Some(transaction) = self.transaction.take() else {
-            return Answer::Warned("25P01", "there is no transaction in progress", "ROLLBACK");
+            return no_transaction("ROLLBACK");
         };
         self.roll_back_servers().await;
         self.end_write().await;
         self.chain(chain, &transaction);
-        Answer::Tag("ROLLBACK")
+        if transaction.explicit { Answer::Tag("ROLLBACK") } else { no_transaction("ROLLBACK") }
     }
 
     fn chain(&mut self, chain: bool, before: &Transaction) {
@@ -151,104 +161,34 @@ impl Session {
             }
             // A SET inside was undone with it; what is in place is what was there when it joined.
         }
+        for index in 0..self.servers.len() {
+            self.tell(index);
+        }
         self.release_all();
         self.settings_changed();
     }
 
-    /// SAVEPOINT, RELEASE, ROLLBACK TO, SET LOCAL, SET inside a transaction: for every server in it, and for those to
-    /// come. Gives the tag.
-    pub(super) async fn everywhere_in_transaction(&mut self, text: &str, revives: bool) -> Result<(), ClientError> {
+    /// Runs a command on every server of the transaction.
+    pub(super) async fn run_on_all(&mut self, text: &str) -> Result<(), ClientError> {
         let mut failure = None;
         for participant in &mut self.servers {
             if let Err(error) = participant.lease.run(text).await {
                 failure.get_or_insert_with(|| refused(&error));
             }
         }
-        if let Some(error) = failure {
-            return Err(error);
+        for index in 0..self.servers.len() {
+            self.tell(index);
         }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The same, and on those to come.
+    pub(super) async fn everywhere_in_transaction(&mut self, text: &str) -> Result<(), ClientError> {
+        self.run_on_all(text).await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.prelude.push(text.trim().trim_end_matches(';').to_owned());
-            if revives {
-                transaction.failed = false;
-            }
+            transaction.tell_joining(text);
         }
         Ok(())
-    }
-
-    /// SET of a session parameter: takes effect now, and stays if the transaction it is in commits.
-    pub(super) async fn set(&mut self, name: &str, value: Option<String>, text: &str) -> Result<(), ClientError> {
-        self.check_setting(name, value.as_deref())?;
-        let command = text.trim().trim_end_matches(';').to_owned();
-        if self.transaction.is_some() {
-            // At least one server must take it, so that a value that can't be is an error now.
-            if self.servers.is_empty() {
-                let shard = self.any_shard(crate::schema::GroupId(0));
-                self.acquire(shard, crate::plan::Access::ReadPrimary).await?;
-            }
-            self.everywhere_in_transaction(text, false).await?;
-            if name == "search_path"
-                && let Some(value) = &value
-            {
-                self.path = SearchPath::parse(value, &self.user);
-            }
-            let current = (*self.settings).clone();
-            if let Some(transaction) = &mut self.transaction {
-                transaction.settings.get_or_insert(current).set(name, command, value);
-            }
-            return Ok(());
-        }
-        let shard = self.any_shard(crate::schema::GroupId(0));
-        let index = self.acquire(shard, crate::plan::Access::ReadPrimary).await?;
-        let outcome = self.servers[index].lease.run(text).await;
-        if let Err(error) = outcome {
-            self.release();
-            return Err(refused(&error));
-        }
-        let mut settings = (*self.settings).clone();
-        settings.set(name, command, value);
-        self.settings = Arc::new(settings);
-        self.servers[index].lease.settings = self.settings.clone();
-        self.report_parameters(index);
-        self.settings_changed();
-        self.release();
-        Ok(())
-    }
-
-    /// RESET of one parameter, or of all.
-    pub(super) async fn reset(&mut self, name: &str, text: &str) -> Result<(), ClientError> {
-        if self.transaction.is_some() {
-            self.everywhere_in_transaction(text, false).await?;
-            let startup = self.startup.clone();
-            let current = (*self.settings).clone();
-            if let Some(transaction) = &mut self.transaction {
-                reset_in(transaction.settings.get_or_insert(current), name, &startup);
-            }
-            return Ok(());
-        }
-        let mut settings = (*self.settings).clone();
-        reset_in(&mut settings, name, &self.startup.clone());
-        self.settings = Arc::new(settings);
-        self.settings_changed();
-        Ok(())
-    }
-
-    /// A parameter that would break what Shardway relies on is refused.
-    fn check_setting(&self, name: &str, value: Option<&str>) -> Result<(), ClientError> {
-        let unsharded = self.database.planning().schema.is_unsharded();
-        let refuse = |what: &str| Err(ClientError::error("0A000", what.to_owned()));
-        match name {
-            "standard_conforming_strings" if !value.is_some_and(|v| v.eq_ignore_ascii_case("on")) => {
-                refuse("standard_conforming_strings must stay on: keys are read from literals")
-            }
-            "client_encoding" | "names" if !unsharded && !value.is_some_and(super::state::is_utf8) => {
-                refuse("client_encoding must be UTF8: keys are read from text")
-            }
-            name if name.starts_with("shardway.") => {
-                refuse("shardway.* parameters are not supported yet; use /* shard: n */ or /* sharding_key: 'k' */")
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Writes an answer of our own.
@@ -257,7 +197,7 @@ impl Session {
         let tag = match answer {
             Answer::Tag(tag) => tag,
             Answer::Warned(code, message, tag) => {
-                reply::warning(&mut self.client.output, code, message);
+                reply::warning(&mut self.client.output, code, &message);
                 tag
             }
         };
@@ -274,12 +214,5 @@ impl Session {
             )),
             _ => Ok(()),
         }
-    }
-}
-
-fn reset_in(settings: &mut Settings, name: &str, startup: &Settings) {
-    match name {
-        "all" => settings.reset_to(startup),
-        name => settings.reset_one(name, startup),
     }
 }

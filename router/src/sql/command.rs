@@ -79,7 +79,9 @@ impl Command {
         let word = |n| scan.word_at(text, n);
         match word(0).as_str() {
             "" | ";" => Self::Empty,
-            "SELECT" | "VALUES" | "TABLE" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "(" => Self::Plannable,
+            "SELECT" | "VALUES" | "TABLE" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "(" => {
+                Self::Plannable
+            }
             "BEGIN" | "START" => Self::Begin,
             "COMMIT" if word(1) == "PREPARED" => Self::TwoPhase,
             "COMMIT" | "END" => Self::Commit { chain: chains(scan, text) },
@@ -96,11 +98,21 @@ impl Command {
         }
     }
 
+    /// The same for this text in particular: a plan's command may be that of another text, which differs in literals.
+    pub fn of_text(text: &str) -> Self {
+        let mut scan = Scan::default();
+        // A text that was planned can be scanned.
+        let _ = scan.run(text);
+        Self::of(&scan, text)
+    }
+
     fn of_rest(first: &str, scan: &Scan, text: &str) -> Self {
         let word = |n| scan.word_at(text, n);
         match first {
             "DISCARD" if word(1) == "ALL" => Self::DiscardAll,
-            "DISCARD" if matches!(word(1).as_str(), "TEMP" | "TEMPORARY" | "PLANS" | "SEQUENCES") => Self::Notify,
+            "DISCARD" if matches!(word(1).as_str(), "TEMP" | "TEMPORARY" | "PLANS" | "SEQUENCES") => {
+                Self::Notify
+            }
             "DEALLOCATE" => Self::Deallocate(deallocated(scan, text)),
             "PREPARE" if word(1) == "TRANSACTION" => Self::TwoPhase,
             "PREPARE" => Self::SqlPrepared("PREPARE"),
@@ -115,8 +127,8 @@ impl Command {
             "LISTEN" => Self::Stateful("LISTEN"),
             "LOAD" => Self::Stateful("LOAD"),
             "CREATE" if creates_temporary(scan, text) => Self::Stateful("a temporary table"),
-            "CREATE" | "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY" | "TRUNCATE" | "REASSIGN"
-            | "IMPORT" | "REFRESH" => Self::Ddl,
+            "CREATE" | "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY" | "TRUNCATE"
+            | "REASSIGN" | "IMPORT" | "REFRESH" => Self::Ddl,
             _ => Self::Utility,
         }
     }
@@ -125,7 +137,10 @@ impl Command {
         let mut n = 1;
         match scan.word_at(text, 1).as_str() {
             "LOCAL" if scan.word_at(text, 2) == "SEARCH_PATH" => {
-                let path = scan.words.get(3).map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned());
+                let path = scan
+                    .words
+                    .get(3)
+                    .map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned());
                 return Self::SetLocal { search_path: path };
             }
             "LOCAL" | "TRANSACTION" | "CONSTRAINTS" => return Self::SetLocal { search_path: None },
@@ -146,11 +161,15 @@ impl Command {
             return Self::Set { name, value: None };
         }
         let value = scan.words.get(n + 1).map(|&(start, end)| &text[start..end]);
-        let last = scan.words.get(n + 1).is_some_and(|&(_, end)| text[end..].trim_matches([';', ' ', '\n']).is_empty());
+        let last = scan
+            .words
+            .get(n + 1)
+            .is_some_and(|&(_, end)| text[end..].trim_matches([';', ' ', '\n']).is_empty());
         let value = value.filter(|_| last).map(|v| v.trim_matches('\'').replace("''", "'"));
         // A list's value is all that follows: which tables a name means depends on it.
         let list = (name == "search_path").then(|| scan.words.get(n)).flatten();
-        let value = list.map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned()).or(value);
+        let value =
+            list.map(|&(_, end)| text[end..].trim().trim_end_matches(';').trim().to_owned()).or(value);
         Self::Set { name, value }
     }
 
@@ -230,7 +249,10 @@ mod tests {
 
     #[test]
     fn session_parameters_are_named_in_lower_case() {
-        let set = |name: &str, value: Option<&str>| Command::Set { name: name.into(), value: value.map(Into::into) };
+        let set = |name: &str, value: Option<&str>| Command::Set {
+            name: name.into(),
+            value: value.map(Into::into),
+        };
         assert_eq!(command("SET App.Tenant = 'it''s'"), set("app.tenant", Some("it's")));
         assert_eq!(command("SET search_path TO a, b;"), set("search_path", Some("a, b")));
         assert_eq!(command("set session time zone 'UTC'"), set("timezone", None));

@@ -16,7 +16,7 @@ pub fn string_value(kind: LiteralKind, token: &str) -> Option<Cow<'_, str>> {
             let fence = token[1..].find('$')? + 2;
             Some(Cow::Borrowed(token.get(fence..token.len().checked_sub(fence)?)?))
         }
-        LiteralKind::Integer | LiteralKind::Decimal => None,
+        LiteralKind::Integer | LiteralKind::Decimal | LiteralKind::Continued => None,
     }
 }
 

@@ -17,6 +17,8 @@ pub enum LiteralKind {
     Integer,
     /// `4.2`, `1e3`
     Decimal,
+    /// A string in pieces, each on a line of its own; its value is not read.
+    Continued,
 }
 
 impl LiteralKind {
@@ -27,6 +29,7 @@ impl LiteralKind {
             Self::Dollar => b'q',
             Self::Integer => b'i',
             Self::Decimal => b'd',
+            Self::Continued => b'c',
         }
     }
 }
@@ -60,6 +63,8 @@ pub struct Scan {
     pub end: usize,
     /// Whether a `/* … */` comment is there that may be a hint.
     pub has_block_comment: bool,
+    /// Where block comments stand.
+    pub comments: Vec<(usize, usize)>,
 }
 
 /// Leading tokens remembered: as many as it takes to tell commands apart.
@@ -77,6 +82,7 @@ impl Scan {
         self.semicolons.clear();
         self.words.clear();
         self.has_block_comment = false;
+        self.comments.clear();
         self.end = 0;
         let bytes = text.as_bytes();
         let mut at = 0;
@@ -91,19 +97,23 @@ impl Scan {
                     continue;
                 }
                 b'-' if bytes.get(at + 1) == Some(&b'-') => {
-                    at = bytes[at..].iter().position(|&b| b == b'\n' || b == b'\r').map_or(bytes.len(), |n| at + n);
+                    at = bytes[at..]
+                        .iter()
+                        .position(|&b| b == b'\n' || b == b'\r')
+                        .map_or(bytes.len(), |n| at + n);
                     spaced = true;
                     continue;
                 }
                 b'/' if bytes.get(at + 1) == Some(&b'*') => {
                     at = block_comment(bytes, at)?;
                     self.has_block_comment = true;
+                    self.comments.push((start, at));
                     self.copy(&bytes[start..at], &mut spaced);
                     continue;
                 }
                 b'\'' => {
                     at = quoted(bytes, at + 1, b'\'', false)?;
-                    self.lift(LiteralKind::String, start, at, &mut spaced);
+                    at = self.lift_continued(LiteralKind::String, start, at, bytes, &mut spaced)?;
                 }
                 b'"' => {
                     at = quoted(bytes, at + 1, b'"', false)?;
@@ -111,7 +121,9 @@ impl Scan {
                 }
                 b'$' => at = self.dollar(bytes, at, &mut spaced)?,
                 b'0'..=b'9' => at = self.number(bytes, at, &mut spaced),
-                b'.' if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at = self.number(bytes, at, &mut spaced),
+                b'.' if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => {
+                    at = self.number(bytes, at, &mut spaced)
+                }
                 b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => at = self.word(bytes, at, &mut spaced)?,
                 MARK => return Err(Unclosed),
                 _ => {
@@ -145,6 +157,23 @@ impl Scan {
         self.literals.push(Literal { kind, start, end });
     }
 
+    /// Lifts a string together with what continues it behind a line break.
+    fn lift_continued(
+        &mut self,
+        kind: LiteralKind,
+        start: usize,
+        end: usize,
+        bytes: &[u8],
+        spaced: &mut bool,
+    ) -> Result<usize, Unclosed> {
+        let mut at = end;
+        while let Some(quote) = continuation(bytes, at) {
+            at = quoted(bytes, quote + 1, b'\'', kind == LiteralKind::Escape)?;
+        }
+        self.lift(if at == end { kind } else { LiteralKind::Continued }, start, at, spaced);
+        Ok(at)
+    }
+
     fn number(&mut self, bytes: &[u8], start: usize, spaced: &mut bool) -> usize {
         let mut at = start;
         let mut kind = LiteralKind::Integer;
@@ -152,7 +181,9 @@ impl Scan {
             match byte {
                 b'0'..=b'9' => {}
                 // "1..2" is a slice bound, not a number with two points.
-                b'.' if kind == LiteralKind::Integer && bytes.get(at + 1) != Some(&b'.') => kind = LiteralKind::Decimal,
+                b'.' if kind == LiteralKind::Integer && bytes.get(at + 1) != Some(&b'.') => {
+                    kind = LiteralKind::Decimal
+                }
                 b'e' | b'E' if exponent(bytes, at) => {
                     kind = LiteralKind::Decimal;
                     at += 1;
@@ -201,8 +232,7 @@ impl Scan {
         match (word, next) {
             (b"e" | b"E", Some(b'\'')) => {
                 let close = quoted(bytes, end + 1, b'\'', true)?;
-                self.lift(LiteralKind::Escape, start, close, spaced);
-                Ok(close)
+                self.lift_continued(LiteralKind::Escape, start, close, bytes, spaced)
             }
             // Bit strings, national strings: rare, kept as they are.
             (b"b" | b"B" | b"x" | b"X" | b"n" | b"N", Some(b'\'')) => {
@@ -225,6 +255,22 @@ impl Scan {
     /// The `n`-th leading token in upper case, empty if there is none.
     pub fn word_at(&self, text: &str, n: usize) -> String {
         self.words.get(n).map(|&(start, end)| text[start..end].to_ascii_uppercase()).unwrap_or_default()
+    }
+}
+
+/// The leading tokens of a text, comments and semicolons left out.
+pub fn tokens(text: &str) -> Vec<&str> {
+    let mut scan = Scan::default();
+    // What was found before something that is not closed will do.
+    let _ = scan.run(text);
+    scan.words.iter().map(|&(start, end)| &text[start..end]).filter(|token| *token != ";").collect()
+}
+
+/// What a token means as an identifier: in lower case, unless it is quoted.
+pub fn identifier(token: &str) -> String {
+    match token.strip_prefix('"').and_then(|token| token.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => token.to_ascii_lowercase(),
     }
 }
 
@@ -255,6 +301,25 @@ fn quoted(bytes: &[u8], mut at: usize, quote: u8, escapes: bool) -> Result<usize
             }
             Some(_) => at += 1,
         }
+    }
+}
+
+/// Where the quote stands that continues a string which ends at `at`: there is nothing but space and line comments
+/// between, and a line break. Source: `quotecontinue` in scan.l.
+fn continuation(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut broken = false;
+    loop {
+        match bytes.get(at)? {
+            b'\n' | b'\r' => broken = true,
+            b' ' | b'\t' | b'\x0b' | b'\x0c' => {}
+            b'-' if bytes.get(at + 1) == Some(&b'-') => {
+                at += bytes[at..].iter().position(|&b| b == b'\n' || b == b'\r')?;
+                continue;
+            }
+            b'\'' => return broken.then_some(at),
+            _ => return None,
+        }
+        at += 1;
     }
 }
 
@@ -295,7 +360,7 @@ mod tests {
         scan
     }
 
-    fn literals<'a>(text: &'a str) -> Vec<&'a str> {
+    fn literals(text: &str) -> Vec<&str> {
         scan(text).literals.iter().map(|l| &text[l.start..l.end]).collect()
     }
 
@@ -317,15 +382,22 @@ mod tests {
 
     #[test]
     fn literals_are_found_where_postgres_finds_them() {
-        assert_eq!(literals(r"SELECT E'a\'b', t1.x2, $1, $q$ it's $q$, 'a''b'"), [
-            r"E'a\'b'",
-            "$q$ it's $q$",
-            "'a''b'"
-        ]);
-        assert_eq!(literals("SELECT a[1:2], 1.5e-3, .5, 1..2 -- 7\n, \"8\" /* 9 */"), [
-            "1", "2", "1.5e-3", ".5", "1", ".2"
-        ]);
+        assert_eq!(
+            literals(r"SELECT E'a\'b', t1.x2, $1, $q$ it's $q$, 'a''b'"),
+            [r"E'a\'b'", "$q$ it's $q$", "'a''b'"]
+        );
+        assert_eq!(
+            literals("SELECT a[1:2], 1.5e-3, .5, 1..2 -- 7\n, \"8\" /* 9 */"),
+            ["1", "2", "1.5e-3", ".5", "1", ".2"]
+        );
         assert_eq!(literals("SELECT 0x1F, 1_000"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_string_goes_on_behind_a_line_break_by_the_rules_of_its_first_piece() {
+        assert_eq!(literals("SELECT E'a' -- x\n 'b\\'c;' , 'd' 'e'"), ["E'a' -- x\n 'b\\'c;'", "'d'", "'e'"]);
+        assert_eq!(scan("DELETE FROM t WHERE a = E'a'\n'b\\'; --' ").semicolons, Vec::<usize>::new());
+        assert_ne!(scan("SELECT 'a'\n'b'").template, scan("SELECT 'a' 'b'").template);
     }
 
     #[test]

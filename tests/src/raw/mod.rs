@@ -173,6 +173,30 @@ impl RawClient {
         Reply(messages)
     }
 
+    /// What comes before ReadyForQuery or the connection's end, be it within a message.
+    pub async fn rest(&mut self) -> Reply {
+        let mut messages = Vec::new();
+        loop {
+            while let Some(message) = self.take_message() {
+                self.take_note(&message);
+                let last = message.tag == b'Z';
+                messages.push(message);
+                if last {
+                    return Reply(messages);
+                }
+            }
+            if !self.read_more().await {
+                return Reply(messages);
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn half_close(&mut self) {
+        // Whether the other side still listens is not asked.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Closes the connection without a word, as a client's death does.
     pub fn hang_up(self) {}
 

@@ -19,8 +19,9 @@ CREATE TABLE parent (user_id int PRIMARY KEY);
 INSERT INTO catalog VALUES ('a', 1), ('b', 2);
 ";
 
-static WORLD: SharedWorld =
-    SharedWorld::new(|| World::builder().shards(4).servers(2).replicas(1).schema(SCHEMA).config(CONFIG).start());
+static WORLD: SharedWorld = SharedWorld::new(|| {
+    World::builder().shards(4).servers(2).replicas(1).schema(SCHEMA).config(CONFIG).start()
+});
 
 /// Answers from the cache so far.
 fn hits(world: &World) -> u64 {
@@ -185,14 +186,18 @@ async fn two_proxies_share_what_redis_holds_and_hear_of_each_others_writes() {
         tokio::task::block_in_place(|| {
             run.block_on(async { (texts(&one, sql).await, texts(&two, sql).await) });
             let (_, text) = second.http_get("/metrics");
-            text.lines().any(|l| l.starts_with("shardway_queries_total{tier=\"cached\"}") && !l.ends_with(" 0")).then_some(())
+            text.lines()
+                .any(|l| l.starts_with("shardway_queries_total{tier=\"cached\"}") && !l.ends_with(" 0"))
+                .then_some(())
         })
     });
     one.batch_execute("UPDATE item SET name = 'new' WHERE user_id = 8").await.unwrap();
     assert_eq!(texts(&one, sql).await, ["new"], "the proxy that wrote never answers with the past");
     eventually("the other proxy hears of it", || {
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(texts(&two, sql)) == ["new"])
-            .then_some(())
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(texts(&two, sql)) == ["new"]
+        })
+        .then_some(())
     });
     world.redis().kill().unwrap();
     assert_eq!(texts(&one, sql).await, ["new"], "without Redis, Postgres carries on");

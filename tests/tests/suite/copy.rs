@@ -38,13 +38,18 @@ async fn lines_go_to_the_shard_of_their_key_wherever_the_stream_is_cut() {
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(7).collect();
     let reply = copy(&mut client, "COPY line FROM STDIN", &pieces).await;
     assert_eq!(reply.commands(), ["COPY 40"]);
-    assert_eq!(WORLD.shard(1).sql("SELECT count(*), min(note) FROM line WHERE user_id LIKE 'cut%'"), "40|a\tb\\");
+    assert_eq!(
+        WORLD.shard(1).sql("SELECT count(*), min(note) FROM line WHERE user_id LIKE 'cut%'"),
+        "40|a\tb\\"
+    );
 }
 
 #[tokio::test]
 async fn the_key_may_stand_anywhere_and_be_written_as_postgres_allows() {
     let mut client = WORLD.raw("app").await;
-    let reply = copy(&mut client, "COPY part (id, user_id) FROM STDIN WITH (DELIMITER ',')", &[b"1,007\n2, 7\n3,+7"]).await;
+    let reply =
+        copy(&mut client, "COPY part (id, user_id) FROM STDIN WITH (DELIMITER ',')", &[b"1,007\n2, 7\n3,+7"])
+            .await;
     assert_eq!(reply.commands(), ["COPY 3"]);
     assert_eq!(WORLD.shard(owner("7")).sql("SELECT count(*) FROM part WHERE user_id = 7"), "3");
 }
@@ -53,7 +58,8 @@ async fn the_key_may_stand_anywhere_and_be_written_as_postgres_allows() {
 async fn what_would_write_on_several_shards_is_refused_and_nothing_stays() {
     let mut client = WORLD.raw("app").await;
     let (a, b) = (&keys_on(0, "both", 1)[0], &keys_on(2, "both", 1)[0]);
-    let reply = copy(&mut client, "COPY line (user_id) FROM STDIN", &[format!("{a}\n{b}\n").as_bytes()]).await;
+    let reply =
+        copy(&mut client, "COPY line (user_id) FROM STDIN", &[format!("{a}\n{b}\n").as_bytes()]).await;
     assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("0A000"));
     for shard in WORLD.shards() {
         assert_eq!(shard.sql("SELECT count(*) FROM line WHERE user_id LIKE 'both%'"), "0");
@@ -81,11 +87,13 @@ async fn a_line_without_a_key_or_with_a_wrong_one_is_named() {
 async fn an_error_of_the_server_and_a_client_that_gives_up_end_the_copy_cleanly() {
     let mut client = WORLD.raw("app").await;
     let key = &keys_on(1, "bad", 1)[0];
-    let reply = copy(&mut client, "COPY line FROM STDIN", &[format!("{key}\tnot a number\tx\n").as_bytes()]).await;
+    let reply =
+        copy(&mut client, "COPY line FROM STDIN", &[format!("{key}\tnot a number\tx\n").as_bytes()]).await;
     assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("22P02"));
     client.query("COPY line FROM STDIN");
     client.recv_until(b'G').await;
-    let reply = client.copy_data(format!("{key}\t1\tx\n").as_bytes()).copy_fail("no more").recv_until_ready().await;
+    let reply =
+        client.copy_data(format!("{key}\t1\tx\n").as_bytes()).copy_fail("no more").recv_until_ready().await;
     assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("57014"));
     let reply = client.query(&format!("SELECT * FROM line WHERE user_id = '{key}'")).recv_until_ready().await;
     assert_eq!(reply.commands(), ["SELECT 0"]);

@@ -1,5 +1,9 @@
 //! The suites, in one program: linking several would take longer than running them.
 
+mod bad_input;
 mod cache;
 mod copy;
 mod harness;
+mod operation;
+mod protocol;
+mod routing;

@@ -42,7 +42,9 @@ async fn a_check_violation_on_a_shard_is_the_shards_own() {
 
 #[tokio::test]
 async fn a_syntax_error_in_a_sharded_database_is_postgres_own() {
-    for sql in ["SELEC 1", "SELECT * FROM account WHERE user_id = 1 ORDER", "UPDATE account SET", "SELECT 'open"] {
+    for sql in
+        ["SELEC 1", "SELECT * FROM account WHERE user_id = 1 ORDER", "UPDATE account SET", "SELECT 'open"]
+    {
         let reply = same_on(&SHOP, 0, async |raw| ask(raw, sql).await).await;
         assert_eq!(code(&reply), "42601", "{sql}");
     }
@@ -51,7 +53,10 @@ async fn a_syntax_error_in_a_sharded_database_is_postgres_own() {
 #[tokio::test]
 async fn a_syntax_error_of_a_statement_to_prepare_is_postgres_own() {
     let parse = async |raw: &mut RawClient| {
-        raw.parse("wrong", "SELECT * FROM account WHERE user_id = $1 ORDER", &[]).sync().recv_until_ready().await
+        raw.parse("wrong", "SELECT * FROM account WHERE user_id = $1 ORDER", &[])
+            .sync()
+            .recv_until_ready()
+            .await
     };
     let reply = same_on(&SHOP, 0, parse).await;
     assert_eq!((reply.tags(), code(&reply)), ("EZ".into(), "42601".into()));
@@ -88,7 +93,9 @@ async fn an_error_at_commit_keeps_its_fields() {
 
 #[tokio::test]
 async fn an_error_of_a_setting_keeps_its_fields() {
-    for sql in ["SET no_such_parameter = 1", "SET work_mem = 'much'", "RESET no_such_parameter", "SHOW nothing"] {
+    for sql in
+        ["SET no_such_parameter = 1", "SET work_mem = 'much'", "RESET no_such_parameter", "SHOW nothing"]
+    {
         let reply = same_query(sql).await;
         assert_eq!(reply.tags(), "EZ", "{sql}");
     }
@@ -100,8 +107,19 @@ async fn an_error_with_all_fields_that_a_function_may_give() {
                  HINT = 'the hint', COLUMN = 'the column', CONSTRAINT = 'the constraint', DATATYPE = 'the type', \
                  TABLE = 'the table', SCHEMA = 'the schema'; END $$";
     let reply = same_query(raise).await;
-    let fields = ['C', 'M', 'D', 'H', 'c', 'n', 'd', 't', 's'].map(|field| reply.error().unwrap().field(field));
-    let expected = ["P0123", "the message", "the detail", "the hint", "the column", "the constraint", "the type", "the table", "the schema"];
+    let fields =
+        ['C', 'M', 'D', 'H', 'c', 'n', 'd', 't', 's'].map(|field| reply.error().unwrap().field(field));
+    let expected = [
+        "P0123",
+        "the message",
+        "the detail",
+        "the hint",
+        "the column",
+        "the constraint",
+        "the type",
+        "the table",
+        "the schema",
+    ];
     assert_eq!(fields, expected.map(|field| Some(field.to_owned())));
 }
 

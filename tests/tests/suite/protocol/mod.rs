@@ -10,6 +10,7 @@ mod pipelines;
 mod portals;
 mod prepared;
 mod savepoints;
+
 mod settings;
 mod simple;
 mod tight;
@@ -73,12 +74,33 @@ async fn with_settings(world: &World, settings: &[(&str, &str)]) -> RawClient {
 }
 
 /// What the conversation gives through Shardway, after having seen that it is, to the byte, what a connection
-/// straight to the shard gives.
+/// straight to the shard gives. Only where Postgres' source raised an error that Shardway words itself is left out.
 async fn same_on(world: &World, shard: usize, talk: impl AsyncFn(&mut RawClient) -> Reply) -> Reply {
     let expected = talk(&mut direct(world, shard).await).await;
     let answer = talk(&mut world.raw("app").await).await;
-    assert_eq!(answer, expected, "through Shardway, and straight from the server");
+    let without_source = |(expected, answer): (&Message, &Message)| match (expected.tag, answer.field('R')) {
+        (b'E' | b'N', None) => placeless(expected),
+        _ => expected.clone(),
+    };
+    let expected_here: Vec<_> = expected.iter().zip(answer.iter()).map(without_source).collect();
+    assert!(
+        expected.len() == answer.len() && expected_here == answer.0,
+        "straight from the server:\n{}\nthrough Shardway:\n{}",
+        lines(&expected),
+        lines(&answer)
+    );
     answer
+}
+
+/// An error or notice without the place in the source that raised it.
+fn placeless(message: &Message) -> Message {
+    let fields = message.strings().filter(|field| !field.starts_with(['F', 'L', 'R']));
+    let body: Vec<u8> = fields.flat_map(|field| [field.as_bytes(), b"\0"].concat()).chain([0]).collect();
+    Message { tag: message.tag, body: body.into() }
+}
+
+fn lines(reply: &Reply) -> String {
+    reply.iter().map(|message| format!("    {message:?}\n")).collect()
 }
 
 /// As [`same_on`], where nothing is sharded.
@@ -105,9 +127,4 @@ fn code(reply: &Reply) -> String {
 fn value(reply: &Reply) -> String {
     let first = reply.texts().0.into_iter().next().and_then(|row| row.into_iter().next());
     first.unwrap_or_else(|| panic!("no row: {reply:?}")).unwrap_or_else(|| "NULL".to_owned())
-}
-
-/// A message's text.
-fn text(message: &Message) -> String {
-    message.field('M').unwrap_or_default()
 }

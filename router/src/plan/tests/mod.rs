@@ -1,0 +1,9 @@
+//! Where statements go, without a server in sight.
+
+mod keys;
+mod queries;
+mod scatters;
+mod support;
+mod templates;
+mod unsound;
+mod writes;

@@ -1,0 +1,119 @@
+//! Reads that every shard may answer by itself, and those that it may not.
+
+use super::support::{assert_all, assert_refused, plan};
+use crate::plan::Route;
+use crate::plan::scatter::{Count, Scatter, SortType};
+
+fn scatter(sql: &str) -> Scatter {
+    match plan(sql).route {
+        Route::Scatter(scatter) => (*scatter).clone(),
+        other => panic!("{sql}\n  is planned as {other:?}"),
+    }
+}
+
+#[test]
+fn rows_that_are_made_on_one_shard_each_are_put_together() {
+    assert_all(
+        &[
+            "SELECT * FROM users",
+            "SELECT lower(name), abs(age) + 1 FROM users WHERE age > 3",
+            "SELECT * FROM users u JOIN orders o ON u.user_id = o.user_id",
+            "SELECT * FROM users u JOIN orders USING (user_id), ref",
+            "SELECT * FROM users u LEFT JOIN orders o ON u.user_id = o.user_id LEFT JOIN ref r ON r.id = o.id",
+            "SELECT * FROM users LEFT JOIN orders USING (user_id)",
+            "SELECT users FROM users",
+            "SELECT name FROM users WHERE name IS DISTINCT FROM 'x' LIMIT 3",
+        ],
+        "all",
+    );
+}
+
+#[test]
+fn rows_that_are_not_are_refused() {
+    assert_refused(&[
+        "SELECT count(*) FROM users",
+        "SELECT my_sum(age) FROM users",
+        "SELECT coalesce(max(age), 0) FROM users",
+        "SELECT (SELECT max(users.age)) FROM users",
+        "SELECT unknown_function(age) FROM users",
+        "SELECT unnest(ARRAY[age]) FROM users",
+        "SELECT rank() OVER (ORDER BY age) FROM users",
+        "SELECT DISTINCT age FROM users",
+        "SELECT DISTINCT ON (age) * FROM users",
+        "SELECT age FROM users GROUP BY age",
+        "SELECT 1 FROM users HAVING true",
+        "SELECT * FROM users u JOIN orders o ON u.age = o.id",
+        "SELECT * FROM users, orders",
+        "SELECT * FROM ref r LEFT JOIN users u ON u.user_id = r.id",
+        "SELECT * FROM users u NATURAL JOIN orders",
+        "SELECT * FROM users TABLESAMPLE SYSTEM (10)",
+        "SELECT * FROM users, generate_series(1, 2)",
+        "SELECT * FROM users WHERE age = (SELECT max(id) FROM ref)",
+        "SELECT * FROM users FOR UPDATE",
+        "SELECT * FROM users FETCH FIRST 3 ROWS ONLY",
+        "SELECT now() FROM users",
+        "SELECT * FROM users ORDER BY age USING <",
+    ]);
+}
+
+#[test]
+fn only_orders_that_can_be_reproduced_are_merged() {
+    let kinds = |sql: &str| {
+        scatter(sql).order.iter().map(|k| (k.sort, k.descending, k.nulls_first)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kinds("SELECT * FROM users ORDER BY age DESC, score NULLS FIRST"),
+        [(SortType::Number, true, true), (SortType::Number, false, true)]
+    );
+    assert_eq!(kinds("SELECT age AS a FROM users ORDER BY a"), [(SortType::Number, false, false)]);
+    assert_eq!(kinds("SELECT name, age FROM users ORDER BY 2"), [(SortType::Number, false, false)]);
+    assert_eq!(
+        kinds("SELECT title FROM docs ORDER BY title, doc, at"),
+        [(SortType::Bytes, false, false), (SortType::Bytes, false, false), (SortType::Number, false, false)]
+    );
+    assert_refused(&[
+        "SELECT * FROM users ORDER BY name",
+        "SELECT * FROM users ORDER BY age + 1",
+        "SELECT * FROM users ORDER BY lower(name)",
+        "SELECT *, 1 FROM users ORDER BY 1",
+        "SELECT abs(age) AS age FROM users ORDER BY age",
+    ]);
+}
+
+#[test]
+fn order_by_means_an_output_before_it_means_an_input() {
+    let sorted_by = |sql: &str| {
+        scatter(sql)
+            .sql
+            .split(", (")
+            .nth(1)
+            .unwrap_or_default()
+            .split(')')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(sorted_by("SELECT age AS user_id, user_id AS age FROM users ORDER BY age"), "user_id");
+    assert_eq!(sorted_by("SELECT age AS user_id, user_id AS age FROM users ORDER BY (age)"), "user_id");
+    assert_eq!(sorted_by("SELECT age AS user_id, user_id AS age FROM users ORDER BY users.age"), "users.age");
+    assert_refused(&[
+        // A cast of a column has the column's name: sorted as text.
+        "SELECT age::text FROM users ORDER BY age",
+        "SELECT CASE WHEN true THEN age ELSE user_id END FROM users ORDER BY age",
+        "SELECT abs(age) FROM users ORDER BY abs",
+    ]);
+}
+
+#[test]
+fn limits_reach_the_shards_as_one() {
+    let both = scatter("SELECT name FROM users ORDER BY age OFFSET 2 LIMIT $1;");
+    assert_eq!((both.limit, both.offset), (Some(Count::Param(0)), Some(Count::Fixed(2))));
+    assert!(!both.sql.contains("LIMIT") && !both.sql.contains("OFFSET"), "{}", both.sql);
+    let all = scatter("SELECT name FROM users LIMIT ALL -- all of them");
+    assert_eq!((all.limit, all.offset), (None, None));
+    assert_refused(&[
+        "SELECT * FROM users LIMIT 1 + 1",
+        "SELECT * FROM users LIMIT 1.5",
+        "SELECT * FROM users LIMIT -1",
+    ]);
+}

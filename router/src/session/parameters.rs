@@ -1,0 +1,370 @@
+//! Session parameters: the client's own on every server it meets, and reported to it as by one server.
+
+use super::Session;
+use super::servers::{Participant, refused};
+use super::transaction::Answer;
+use crate::error::{ClientError, Severity};
+use crate::plan::Access;
+use crate::plan::locate::Params;
+use crate::plan_cache::SearchPath;
+use crate::reply;
+use crate::schema::{GroupId, ShardRef};
+use crate::sql::scan::tokens;
+use shardway_pool::Lease;
+use shardway_pool::server::Parameters;
+use shardway_pool::settings::{Settings, quote};
+use shardway_pool::shard::Server;
+use std::sync::Arc;
+
+/// Parameters that servers report and clients may change.
+const REPORTED: [&str; 8] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "standard_conforming_strings",
+    "default_transaction_read_only",
+    "search_path",
+];
+
+/// What the client was told of each of [`REPORTED`] last.
+pub(super) type Told = [String; REPORTED.len()];
+
+impl Session {
+    /// Greets the client with the parameters of a server that it may use; a user whom no server lets in, or whose
+    /// settings no server takes, is told so.
+    pub async fn greet(&mut self) -> Result<(), ClientError> {
+        let parameters = self.learn_parameters().await.map_err(fatal)?;
+        for (name, value) in parameters.iter() {
+            let own = self.settings.value(name).filter(|_| name == "application_name");
+            let value = own.unwrap_or(value);
+            reply::parameter(&mut self.client.output, name, value);
+            if let Some(at) = REPORTED.iter().position(|reported| *reported == name) {
+                value.clone_into(&mut self.told[at]);
+            }
+        }
+        reply::backend_key(&mut self.client.output, self.key);
+        reply::ready(&mut self.client.output, b'I');
+        Ok(())
+    }
+
+    /// The parameters that a server reports to this client; also proves that its role may log in.
+    async fn learn_parameters(&mut self) -> Result<Parameters, ClientError> {
+        for (name, _) in self.settings.iter() {
+            self.check_setting(name, self.settings.value(name))?;
+        }
+        let plain = is_plain(&self.settings);
+        let mut last = None;
+        for (at, server) in self.greeters() {
+            let pool = self.pool(&server);
+            if let (true, true, Some(known)) = (plain, pool.is_exhausted(), pool.greeting()) {
+                // What can be known without waiting for others' transactions is known.
+                return Ok((*known).clone());
+            }
+            match self.lease(&server).await {
+                Ok(lease) if plain => {
+                    return Ok(pool.greeting().map_or_else(|| lease.parameters.clone(), |known| (*known).clone()));
+                }
+                Ok(lease) => return self.try_settings(at, lease).await,
+                // A server that says no to this role says it for all shards.
+                Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => return Err(error),
+                Err(error) => match pool.greeting().filter(|_| plain) {
+                    // It was let in there before; what else it may ask is another matter.
+                    Some(known) => return Ok((*known).clone()),
+                    None => last = Some(error),
+                },
+            }
+        }
+        Err(last.unwrap_or_else(|| ClientError::error("08001", "the database has no shard")))
+    }
+
+    /// Servers that may know how to greet, in the order of asking: primaries, then replicas that are up.
+    fn greeters(&self) -> Vec<(ShardRef, Arc<Server>)> {
+        let shards = || self.database.shards_of(GroupId(0)).map(|at| (at, self.database.shard(at)));
+        let primaries = shards().map(|(at, shard)| (at, shard.primary().clone()));
+        let replicas = shards().flat_map(|(at, shard)| {
+            let others = shard.servers.iter().filter(|s| !Arc::ptr_eq(s, shard.primary()) && s.health.is_up());
+            others.map(move |server| (at, server.clone()))
+        });
+        primaries.chain(replicas).collect()
+    }
+
+    /// What a server reports with the client's settings in place, if it takes them.
+    async fn try_settings(&mut self, shard: ShardRef, lease: Lease) -> Result<Parameters, ClientError> {
+        self.servers.push(Participant { shard, lease, wrote: false });
+        let index = self.servers.len() - 1;
+        if let Err(error) = self.prepare_server(index).await {
+            self.servers.swap_remove(index).lease.close();
+            return Err(error);
+        }
+        let parameters = self.servers[index].lease.parameters.clone();
+        self.release();
+        Ok(parameters)
+    }
+
+    /// The search path may be another one now.
+    pub(super) fn settings_changed(&mut self) {
+        self.path = match self.settings.value("search_path") {
+            Some(value) => SearchPath::parse(value, &self.user),
+            None => SearchPath::of_user(&self.user),
+        };
+    }
+
+    /// Takes note of what a server told the client itself.
+    pub(super) fn heard(&mut self, index: usize) {
+        let server = &mut self.servers[index].lease;
+        if !std::mem::take(&mut server.reported) {
+            return;
+        }
+        for (told, name) in self.told.iter_mut().zip(REPORTED) {
+            if let Some(value) = server.parameters.get(name) {
+                value.clone_into(told);
+            }
+        }
+    }
+
+    /// Tells the client what a server reported while it ran a command of the session's.
+    pub(super) fn tell(&mut self, index: usize) {
+        let server = &mut self.servers[index].lease;
+        if !std::mem::take(&mut server.reported) {
+            return;
+        }
+        for (told, name) in self.told.iter_mut().zip(REPORTED) {
+            let value = server.parameters.get(name).unwrap_or(told);
+            if value != told {
+                reply::parameter(&mut self.client.output, name, value);
+                *told = value.to_owned();
+            }
+        }
+    }
+
+    /// SET of a session parameter: takes effect now, and stays if the transaction it is in commits.
+    pub(super) async fn set(&mut self, name: &str, value: Option<String>, text: &str) -> Result<(), ClientError> {
+        if sets_default(text) {
+            return self.reset(name, text).await;
+        }
+        self.check_setting(name, value.as_deref())?;
+        let command = text.trim().trim_end_matches(';').to_owned();
+        // A server must take it, so that a value that can't be is an error now.
+        let index = self.some_server().await?;
+        if self.transaction.is_some() {
+            self.everywhere_in_transaction(text).await?;
+            if name == "search_path"
+                && let Some(value) = &value
+            {
+                self.path = SearchPath::parse(value, &self.user);
+            }
+            self.settings_in_transaction(|settings| settings.set(name, command, value));
+            return Ok(());
+        }
+        if let Err(error) = self.servers[index].lease.run(text).await {
+            self.release();
+            return Err(refused(&error));
+        }
+        let mut settings = (*self.settings).clone();
+        settings.set(name, command, value);
+        self.settings = Arc::new(settings);
+        self.servers[index].lease.settings = self.settings.clone();
+        self.tell(index);
+        self.settings_changed();
+        self.release();
+        Ok(())
+    }
+
+    /// RESET of one parameter, or of `all`: back to what the client came with.
+    pub(super) async fn reset(&mut self, name: &str, text: &str) -> Result<(), ClientError> {
+        let startup = self.startup.clone();
+        if self.transaction.is_some() {
+            self.some_server().await?;
+            self.everywhere_in_transaction(text).await?;
+            for (known, command) in startup.iter().filter(|(known, _)| name == "all" || name == *known) {
+                self.everywhere_in_transaction(command).await?;
+                debug_assert!(startup.contains(known));
+            }
+            self.settings_in_transaction(|settings| settings.reset(name, &startup));
+            return Ok(());
+        }
+        if name == "all" && self.settings == startup {
+            return Ok(());
+        }
+        let index = self.some_server().await?;
+        if let Err(error) = self.servers[index].lease.run(text).await {
+            self.release();
+            return Err(refused(&error));
+        }
+        let server = &mut self.servers[index].lease;
+        let mut there = (*server.settings).clone();
+        there.reset(name, &Settings::default());
+        server.settings = Arc::new(there);
+        let mut settings = (*self.settings).clone();
+        settings.reset(name, &startup);
+        self.settings = Arc::new(settings);
+        self.settings_reach(index).await
+    }
+
+    /// DISCARD ALL: settings and statements; nothing else outlives a transaction.
+    pub(super) async fn discard_all(&mut self) -> Result<Answer, ClientError> {
+        if self.transaction.is_some() {
+            return Err(ClientError::error("25001", "DISCARD ALL cannot run inside a transaction block"));
+        }
+        self.statements.clear();
+        self.unnamed = None;
+        if self.settings != self.startup {
+            self.settings = self.startup.clone();
+            let index = self.some_server().await?;
+            self.settings_reach(index).await?;
+        }
+        Ok(Answer::Tag("DISCARD ALL"))
+    }
+
+    /// New settings: one server takes them now, and the client hears what that changes.
+    async fn settings_reach(&mut self, index: usize) -> Result<(), ClientError> {
+        self.settings_changed();
+        let prepared = self.prepare_server(index).await;
+        // It may have had them in place before, and have nothing to report.
+        self.servers[index].lease.reported = true;
+        self.tell(index);
+        self.release();
+        prepared
+    }
+
+    /// SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
+    pub(super) async fn set_local(&mut self, text: &str, search_path: Option<&str>) -> Result<Answer, ClientError> {
+        let words = tokens(text);
+        let is = |n: usize, word: &str| words.get(n).is_some_and(|w| w.eq_ignore_ascii_case(word));
+        let (tag, what) = match () {
+            () if is(1, "constraints") => ("SET CONSTRAINTS", "SET CONSTRAINTS"),
+            () if is(1, "transaction") => ("SET", "SET TRANSACTION"),
+            () => ("SET", "SET LOCAL"),
+        };
+        if self.transaction.is_none() {
+            return Ok(Answer::Warned("25P01", format!("{what} can only be used in transaction blocks"), tag));
+        }
+        // A parameter with a dot in its name takes any value: no server needs to be asked yet.
+        let custom = is(1, "local") && is(3, ".");
+        if !custom {
+            self.some_server().await?;
+        }
+        self.everywhere_in_transaction(text).await?;
+        if let Some(path) = search_path {
+            self.path = SearchPath::parse(path, &self.user);
+        }
+        Ok(Answer::Tag(tag))
+    }
+
+    /// set_config(…, true) ran on one server of the transaction: the others, and those to come, are told. Without the
+    /// text to tell them, there will be no others.
+    pub(super) async fn set_config_everywhere(&mut self, ran: ShardRef, text: Option<String>) {
+        let Some(transaction) = &mut self.transaction else { return };
+        match &text {
+            Some(text) => transaction.tell_joining(text),
+            None => transaction.closed = true,
+        }
+        let mut spread = text.is_some() || self.servers.len() == 1;
+        for participant in self.servers.iter_mut().filter(|participant| participant.shard != ran) {
+            if let Some(text) = &text {
+                spread &= participant.lease.run(text).await.is_ok();
+            }
+        }
+        if let (false, Some(transaction)) = (spread, &mut self.transaction) {
+            // The client has its answer; what it asks next fails.
+            transaction.failed = true;
+        }
+    }
+
+    /// A server to ask what a setting means: one in hand, else any.
+    async fn some_server(&mut self) -> Result<usize, ClientError> {
+        if !self.servers.is_empty() {
+            return Ok(0);
+        }
+        let shard = self.any_shard(GroupId(0));
+        self.acquire(shard, Access::ReadPrimary).await
+    }
+
+    fn settings_in_transaction(&mut self, change: impl FnOnce(&mut Settings)) {
+        let current = (*self.settings).clone();
+        if let Some(transaction) = &mut self.transaction {
+            change(transaction.settings.get_or_insert(current));
+        }
+    }
+
+    /// A parameter that would break what Shardway relies on is refused.
+    fn check_setting(&self, name: &str, value: Option<&str>) -> Result<(), ClientError> {
+        let unsharded = self.database.planning().schema.is_unsharded();
+        let refuse = |what: &str| Err(ClientError::error("0A000", what.to_owned()));
+        match name {
+            "standard_conforming_strings" if !value.is_some_and(|v| v.eq_ignore_ascii_case("on")) => {
+                refuse("standard_conforming_strings must stay on: keys are read from literals")
+            }
+            "client_encoding" | "names" if !unsharded && !value.is_some_and(is_utf8) => {
+                refuse("client_encoding must be UTF8: keys are read from text")
+            }
+            name if name.starts_with("shardway.") => {
+                refuse("shardway.* parameters are not supported yet; use /* shard: n */ or /* sharding_key: 'k' */")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A statement's text with its parameters in it; `None` if one can't be written as a literal. For set_config, whose
+/// arguments are text: a binary one reads the same if its type is not declared to be another.
+pub(super) fn with_values(text: &str, types: &[u32], params: &Params<'_>) -> Option<String> {
+    const TEXTS: [u32; 4] = [0, 25, 705, 1043];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['$', '\'', '"']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let digits = rest[1..].bytes().take_while(u8::is_ascii_digit).count();
+        if !rest.starts_with('$') || digits == 0 {
+            let quote = rest.chars().next()?;
+            let end = if quote == '$' { 1 } else { 2 + rest[1..].find(quote)? };
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
+        let number = rest[1..=digits].parse::<usize>().ok()?.checked_sub(1)?;
+        let param = params.get(number)?;
+        let declared = types.get(number).copied().unwrap_or_default();
+        match param.bytes {
+            None => out.push_str("NULL"),
+            Some(bytes) if !param.binary || TEXTS.contains(&declared) && !bytes.contains(&0) => {
+                out.push_str(&quote(std::str::from_utf8(bytes).ok()?));
+            }
+            Some(_) => return None,
+        }
+        rest = &rest[1 + digits..];
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+fn fatal(error: ClientError) -> ClientError {
+    ClientError { severity: Severity::Fatal, ..error }
+}
+
+/// Whether every server takes the settings as they are, and reports nothing but a name that is known.
+fn is_plain(settings: &Settings) -> bool {
+    settings.iter().all(|(name, _)| match (name, settings.value(name)) {
+        // Longer names are cut, and other characters replaced.
+        ("application_name", Some(value)) => value.len() < 64 && value.bytes().all(|b| (b' '..=b'~').contains(&b)),
+        ("extra_float_digits", Some(value)) => value.parse().is_ok_and(|digits| (-15..=3).contains(&digits)),
+        _ => false,
+    })
+}
+
+/// SET name TO DEFAULT, SET TIME ZONE LOCAL.
+fn sets_default(text: &str) -> bool {
+    let words = tokens(text);
+    let Some(last) = words.last() else { return false };
+    let zone = words.iter().any(|word| word.eq_ignore_ascii_case("zone"));
+    last.eq_ignore_ascii_case("default") || zone && last.eq_ignore_ascii_case("local")
+}
+
+/// Whether a client_encoding means UTF-8, in any of the spellings that Postgres takes.
+pub fn is_utf8(value: &str) -> bool {
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    matches!(plain.as_str(), "utf8" | "unicode")
+}

@@ -1,0 +1,164 @@
+//! What a peer answers wrongly in silence. Here each is answered rightly, or refused.
+
+use shardway_tests::SharedWorld;
+
+use super::{
+    counts,
+    oracle::{Pair, RECORDS},
+};
+
+static WORLD: &SharedWorld = &RECORDS;
+
+async fn right_or_refused(statements: &[&str]) {
+    let mut pair = Pair::of(WORLD).await;
+    for sql in statements {
+        pair.right_or_refused(sql).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_are_not_taken_from_anywhere_in_a_select() {
+    right_or_refused(&[
+        "SELECT user_id = 5 FROM record",
+        "SELECT user_id FROM record WHERE user_id + 1 = 5",
+        "SELECT CASE WHEN user_id = 5 THEN 1 ELSE 0 END FROM record",
+        "SELECT r.user_id, d.id FROM record r LEFT JOIN detail d ON d.user_id = r.user_id AND r.user_id = 5",
+        "SELECT r.user_id, d.id FROM record r LEFT JOIN detail d ON d.user_id = 5",
+        "SELECT user_id FROM record WHERE user_id = 5 OR n = 3",
+        "SELECT user_id FROM record WHERE NOT user_id = 5",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn set_operations_and_subqueries_do_not_go_by_the_first_key() {
+    right_or_refused(&[
+        "SELECT user_id FROM record WHERE user_id = 5 UNION SELECT user_id FROM record WHERE user_id = 6",
+        "SELECT user_id FROM record WHERE user_id = 5 UNION ALL SELECT user_id FROM record",
+        "SELECT user_id FROM record EXCEPT SELECT user_id FROM record WHERE user_id = 5",
+        "SELECT user_id FROM record WHERE user_id IN (SELECT user_id FROM detail WHERE user_id = 5)",
+        "SELECT user_id FROM record WHERE user_id = 5 AND EXISTS (SELECT 1 FROM detail WHERE user_id = 8)",
+        "SELECT user_id FROM record WHERE n = (SELECT max(n) FROM record WHERE user_id = 5)",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn lists_with_more_than_literals_lose_no_member() {
+    right_or_refused(&[
+        "SELECT user_id FROM record WHERE user_id IN (5, 3 + 3)",
+        "SELECT user_id FROM record WHERE user_id IN (5, n, abs(-7))",
+        "SELECT user_id FROM record WHERE user_id IN ('5.0', 6.0)",
+        "SELECT user_id FROM record WHERE user_id = ANY(ARRAY[5, 3 + 3])",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_multi_row_insert_does_not_duplicate_rows() {
+    let mut pair = Pair::of(WORLD).await;
+    let said = pair
+        .proxy("INSERT INTO detail VALUES (90, 201, 'a'), (90, 202, 'b'), (90, 203, 'c'), (90, 204, 'd')")
+        .await;
+    let total: u32 = counts(WORLD, "detail", "id = 90").iter().map(|n| n.parse::<u32>().unwrap()).sum();
+    match said {
+        Ok(_) => assert_eq!(total, 4),
+        Err(code) => assert_eq!((&*code, total), ("0A000", 0)),
+    }
+    WORLD.shards().for_each(|shard| drop(shard.sql("DELETE FROM detail WHERE id = 90")));
+}
+
+#[tokio::test]
+async fn a_null_key_is_written_nowhere() {
+    let mut pair = Pair::of(WORLD).await;
+    for sql in ["INSERT INTO detail VALUES (91, NULL, 'x')", "INSERT INTO detail (id) VALUES (91)"] {
+        assert_eq!(pair.proxy(sql).await, Err("23502".into()), "{sql}");
+    }
+    assert_eq!(counts(WORLD, "detail", "id = 91"), ["0", "0", "0"]);
+}
+
+#[tokio::test]
+async fn limit_and_offset_are_applied_once() {
+    let mut pair = Pair::of(WORLD).await;
+    assert_eq!(pair.proxy("SELECT user_id FROM record LIMIT 4").await.unwrap().len(), 4);
+    assert_eq!(pair.proxy("SELECT user_id FROM record OFFSET 10").await.unwrap().len(), 50);
+    pair.same_in_order("SELECT user_id FROM record ORDER BY user_id OFFSET 10").await;
+}
+
+#[tokio::test]
+async fn orders_by_what_is_not_selected_hold() {
+    right_or_refused(&[
+        "SELECT t FROM record ORDER BY user_id",
+        "SELECT user_id FROM record ORDER BY n % 3, user_id",
+        "SELECT user_id FROM record ORDER BY n NULLS FIRST, user_id",
+        "SELECT user_id FROM record ORDER BY n DESC NULLS LAST, user_id",
+        "SELECT user_id FROM record ORDER BY user_id USING >",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn values_are_not_compared_as_bytes_where_postgres_does_not() {
+    right_or_refused(&[
+        "SELECT t, user_id FROM record ORDER BY t, user_id LIMIT 5",
+        "SELECT iv, user_id FROM record ORDER BY iv, user_id LIMIT 5",
+        "SELECT d, user_id FROM record ORDER BY d, user_id",
+        "SELECT ts, user_id FROM record ORDER BY ts DESC, user_id LIMIT 30",
+        "SELECT num, user_id FROM record ORDER BY num, user_id",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn grouping_having_and_distinct_are_of_the_whole() {
+    right_or_refused(&[
+        "SELECT n, count(*) FROM record GROUP BY n HAVING count(*) > 5 ORDER BY n",
+        "SELECT n % 2, sum(user_id) FROM record GROUP BY n % 2 ORDER BY 1",
+        "SELECT n FROM record GROUP BY n",
+        "SELECT DISTINCT b FROM record",
+        "SELECT DISTINCT ON (b) b, user_id FROM record ORDER BY b, user_id",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn aggregates_are_of_the_whole() {
+    right_or_refused(&[
+        "SELECT count(*) FROM record",
+        "SELECT coalesce(sum(user_id), 0) FROM record WHERE n = 3",
+        "SELECT count(*) + 1 FROM record",
+        "SELECT avg(x) FROM (SELECT user_id AS x FROM record WHERE user_id IN (2, 3)) s",
+        "SELECT count(DISTINCT n) FROM record",
+        "SELECT array_agg(user_id ORDER BY user_id) FROM record",
+        "SELECT sum(num) FROM record WHERE num NOT IN ('NaN', 'Infinity', '-Infinity')",
+        "SELECT (SELECT max(record.n)) FROM record",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn windows_are_of_the_whole() {
+    right_or_refused(&[
+        "SELECT user_id, row_number() OVER (ORDER BY user_id) FROM record",
+        "SELECT user_id, count(*) OVER () FROM record",
+        "SELECT user_id, sum(n) OVER w FROM record WINDOW w AS (ORDER BY user_id)",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn copy_out_is_one_stream() {
+    let mut client = WORLD.raw("app").await;
+    for options in ["", " WITH (FORMAT csv, HEADER)", " WITH (FORMAT binary)"] {
+        let reply = client.query(&format!("COPY detail TO STDOUT{options}")).recv_until_ready().await;
+        match reply.error() {
+            Some(error) => assert_eq!(error.field('C').as_deref(), Some("0A000"), "{options}"),
+            None => {
+                let rows =
+                    reply.of('d').map(|d| d.body.iter().filter(|b| **b == b'\n').count()).sum::<usize>();
+                let headers = usize::from(options.contains("HEADER"));
+                assert_eq!(rows, 60 + headers, "{options}");
+            }
+        }
+    }
+}
