@@ -11,6 +11,9 @@ pub struct Settings {
     commands: BTreeMap<String, Entry>,
 }
 
+/// Parameters that say who the session is, in the order in which they are set.
+const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
 /// One parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -64,15 +67,26 @@ impl Settings {
     /// One simple query that turns a server with `self` in place into one with `wanted`; empty if they agree.
     pub fn change_to(&self, wanted: &Settings) -> String {
         let mut sql = String::new();
-        for name in self.commands.keys().filter(|name| !wanted.commands.contains_key(*name)) {
+        let gone = |name: &&String| !wanted.commands.contains_key(*name);
+        let is_identity = |name: &&String| IDENTITY.contains(&name.as_str());
+        // Parameters are changed by whoever the login is: the old client's role goes first, the new one's comes last.
+        let identity = IDENTITY.iter().rev().filter_map(|name| self.commands.get_key_value(*name)).map(|(name, _)| name);
+        let changed = identity.filter(|name| wanted.commands.get(*name) != self.commands.get(*name));
+        let had_identity = changed.clone().next().is_some();
+        for name in changed.chain(self.commands.keys().filter(gone).filter(|name| !is_identity(name))) {
             sql.push_str("RESET ");
             sql.push_str(&quote_name(name));
             sql.push(';');
         }
-        for (name, entry) in &wanted.commands {
-            if self.commands.get(name) != Some(entry) {
+        let plain = wanted.commands.iter().filter(|(name, _)| !is_identity(name));
+        let identity = IDENTITY.iter().filter_map(|name| wanted.commands.get_key_value(*name));
+        for (name, entry) in plain.chain(identity) {
+            // Changing the authorization takes the role back with it.
+            let again = had_identity && is_identity(&name);
+            if again || self.commands.get(name) != Some(entry) {
                 sql.push_str(&entry.set);
-                sql.push(';');
+                // On a line of its own: the client's words may end in a comment.
+                sql.push_str("\n;");
             }
         }
         sql
@@ -121,7 +135,7 @@ mod tests {
         want.set_value("application_name", "it's");
         assert_eq!(
             have.change_to(&want),
-            "RESET \"app\".\"tenant\";SELECT pg_catalog.set_config('application_name', 'it''s', false);"
+            "RESET \"app\".\"tenant\";SELECT pg_catalog.set_config('application_name', 'it''s', false)\n;"
         );
         assert_eq!(want.change_to(&want), "");
     }

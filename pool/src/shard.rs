@@ -207,3 +207,32 @@ impl Shard {
         best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Report;
+    use shardway_config::TlsMode;
+
+    fn server(role: Role) -> Arc<Server> {
+        let address = ServerAddress { host: "h".into(), port: 1, dbname: "d".into(), tls: TlsMode::Disable };
+        let server = Server::new(address, None);
+        server.health.record(Ok(Report { role, lsn: Lsn(1) }), Duration::ZERO);
+        server
+    }
+
+    #[test]
+    fn a_shard_made_of_known_servers_knows_its_primary() {
+        let shard = Shard::new(vec![server(Role::Standby), server(Role::Primary)]);
+        assert!(Arc::ptr_eq(shard.primary(), &shard.servers[1]));
+        assert!(!shard.lacks_primary());
+    }
+
+    #[test]
+    fn a_shard_of_standbys_lacks_a_primary_until_one_is_promoted() {
+        let shard = Shard::new(vec![server(Role::Standby), server(Role::Standby)]);
+        assert!(shard.lacks_primary());
+        shard.servers[1].health.record(Ok(Report { role: Role::Primary, lsn: Lsn(1) }), Duration::ZERO);
+        assert!(shard.elect() && !shard.lacks_primary());
+    }
+}

@@ -25,6 +25,7 @@
 mod builder;
 mod config;
 mod http;
+mod program;
 mod proxy;
 mod raw;
 mod setup;
@@ -34,6 +35,7 @@ mod world;
 
 pub use builder::WorldBuilder;
 pub use http::{http_get, try_http_get};
+pub use program::{Program, Ran};
 pub use proxy::{Proxy, shardway_program};
 pub use raw::{Message, Param, RawClient, Reply, Texts};
 pub use shard::Shard;

@@ -30,7 +30,9 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
         Ok(plan) => plan,
         // A refusal may be for a literal's sake, which the next statement of the template does not have.
         Err(refusal) => {
-            Plan { shareable: false, ..builder.simple(command, Access::Write, Route::Refuse(refusal)) }
+            let forbidden = builder.leaves_state(&command);
+            let plan = builder.simple(command, Access::Write, Route::Refuse(refusal));
+            Plan { shareable: false, forbidden, ..plan }
         }
     };
     Plan { shareable: planned.shareable || scan.literals.is_empty(), ..planned }
@@ -63,6 +65,7 @@ impl Builder<'_> {
             cacheable: None,
             copy: None,
             setting: None,
+            forbidden: false,
             shareable: true,
             unknown: None,
             tier: Tier::Single,
@@ -98,6 +101,19 @@ impl Builder<'_> {
             Command::Ddl | Command::Utility => plan(Access::Write, self.everywhere(GroupId(0))),
             // Handled by the session; where they reach a server, the running transaction says which.
             _ => plan(Access::ReadPrimary, any),
+        }
+    }
+
+    /// Whether a statement that was refused would leave something on a server that its next client would find.
+    fn leaves_state(&self, command: &Command) -> bool {
+        let names = |what: &str| self.text.to_ascii_lowercase().contains(what);
+        match command {
+            Command::Stateful(_) | Command::SqlPrepared(_) | Command::TwoPhase => true,
+            Command::Plannable | Command::Explain => match self.parse() {
+                Ok(statement) => self.traits(&statement).is_err() || setting_call(&statement).is_err(),
+                Err(_) => names("set_config") || names("advisory_lock"),
+            },
+            _ => false,
         }
     }
 
@@ -141,7 +157,11 @@ impl Builder<'_> {
         }
         let places = Places::new(self.text, &self.scan.literals);
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
+        let functions = &self.schema.functions;
+        let writes = traits.functions.iter().any(|name| functions.reads_tables(name) && functions.is_volatile(name));
         let (access, written) = match analyze(&mut analyzer, statement, &traits) {
+            // A function may write anything: what it did must be seen by the reads to come.
+            Ok((_, written)) if writes => (Access::Write, written),
             Ok(analyzed) => analyzed,
             Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
             Err(refusal) => return Err(refusal),
@@ -390,11 +410,10 @@ impl Builder<'_> {
 
     /// EXPLAIN of a statement that one shard runs.
     fn explain(&self, command: Command) -> Result<Plan, Refusal> {
-        if self.schema.is_unsharded() {
-            return Ok(self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))));
-        }
-        let Statement::Explain { statement, .. } = self.parse()? else {
-            return Err(Refusal::unsupported("this form of EXPLAIN is not supported"));
+        let statement = match self.parse() {
+            Ok(Statement::Explain { statement, .. }) => statement,
+            _ if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
+            _ => return Err(Refusal::unsupported("this form of EXPLAIN is not supported")),
         };
         let mut plan = self.statement(command, &statement)?;
         if plan.access == Access::Read {

@@ -111,6 +111,8 @@ pub struct Plan {
     pub copy: Option<copy::CopyPlan>,
     /// Changes a parameter for the transaction.
     pub setting: Option<SettingCall>,
+    /// Refused, and no hint changes that: it would leave something behind on a pooled server.
+    pub forbidden: bool,
     /// Whether a text that differs in literals has the same plan.
     pub shareable: bool,
     /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.

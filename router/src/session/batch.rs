@@ -74,6 +74,9 @@ pub enum Item {
 /// counts for the session only when they have run.
 type Here = HashMap<Vec<u8>, Option<Arc<Prepared>>>;
 
+/// Bytes that a batch may have before its Sync: the largest message that Postgres takes, and some.
+const MAX_BATCH: usize = MAX_MESSAGE + 1024 * 1024;
+
 /// A batch, and how it ended.
 pub struct Batch {
     /// Its messages' bytes.
@@ -120,6 +123,10 @@ impl Session {
                             return Err(End::Fatal(ClientError::protocol(what)));
                         }
                     }
+                }
+                Ok(_) if self.client.input.len() > MAX_BATCH => {
+                    let message = "a batch of messages without Sync or Flush is too large";
+                    return Err(End::Fatal(ClientError::fatal("54000", message)));
                 }
                 Ok(_) => self.wait_for_client().await?,
                 Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
@@ -175,7 +182,7 @@ impl Session {
         };
         self.check_failed(&statement.plan.command)?;
         if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
-            && !statement.may_hint
+            && (!statement.may_hint || statement.plan.forbidden)
         {
             return Ok(Item::Fail { error: refusal.clone().into(), parse: Some(tail.into()) });
         }
@@ -204,6 +211,7 @@ impl Session {
             literals: planned.literals.into(),
             plan: planned.plan,
             planning: planned.planning,
+            path: self.path.clone(),
             may_hint: planned.may_hint,
             parse_tail: tail.into(),
         });
@@ -258,10 +266,10 @@ impl Session {
         Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target, key })
     }
 
-    /// The statement with a plan of the schema as it is now: after DDL elsewhere, the old plan may be wrong.
+    /// The statement with a plan of the schema and the search path as they are now: Postgres analyses it anew too.
     fn current(&mut self, name: &[u8], statement: Arc<Prepared>, here: &Here) -> Result<Arc<Prepared>, ClientError> {
         let planning = self.database.planning();
-        if Arc::ptr_eq(&planning, &statement.planning) {
+        if Arc::ptr_eq(&planning, &statement.planning) && statement.path == self.path {
             return Ok(statement);
         }
         let planned = self.plan_text(&planning, &statement.text)?;
@@ -272,6 +280,7 @@ impl Session {
             literals: planned.literals.into(),
             plan: planned.plan,
             planning,
+            path: self.path.clone(),
             may_hint: statement.may_hint,
             parse_tail: statement.parse_tail.clone(),
         });
@@ -324,6 +333,7 @@ impl Session {
         match (tag, kind) {
             (b'D', b'S') => {
                 let statement = self.statement(name, here)?;
+                self.check_failed(&statement.plan.command)?;
                 Ok(Item::DescribeStatement { statement, named: !name.is_empty() })
             }
             (b'C', b'S') => {

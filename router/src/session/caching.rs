@@ -33,6 +33,8 @@ pub enum Asked {
     Hit(Bytes),
     /// Ask a primary, and keep the answer.
     Fill(FillTicket, Option<Duration>),
+    /// Ask a primary, and keep nothing: a write is under way, and what it did must be seen as soon as it is done.
+    Primary,
     /// Nothing to do with the cache.
     No,
 }
@@ -145,12 +147,12 @@ impl Session {
             return Asked::Hit(answer);
         }
         if self.proxy.has_older_writes() {
-            return Asked::No;
+            return Asked::Primary;
         }
         match cache.begin_fill(&key, &reads).await {
             Fill::Answer(answer) => Asked::Hit(answer),
             Fill::Ticket(ticket) => Asked::Fill(ticket, ttl),
-            Fill::Bypass => Asked::No,
+            Fill::Bypass => Asked::Primary,
         }
     }
 
@@ -203,7 +205,7 @@ impl Session {
 /// What a statement may change: a key of a table where that is certain, else more.
 fn write_set(database: &str, plan: &Plan, key: Option<&str>) -> WriteSet {
     let mut writes = WriteSet::new(database);
-    if plan.writes.is_empty() || plan.writes.iter().any(|table| table.has_triggers) {
+    if plan.writes.is_empty() || plan.writes.iter().any(|table| table.has_triggers || table.cascades) {
         writes.add_everything();
         return writes;
     }

@@ -117,7 +117,7 @@ impl Session {
             let header = match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
                 Ok(Some(header)) if self.client.input.len() >= header.len => header,
                 Ok(_) => {
-                    self.client.fill().await.map_err(End::Client)?;
+                    self.wait_for_client().await?;
                     continue;
                 }
                 Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
@@ -146,6 +146,9 @@ impl Session {
     fn split(&self, plan: &CopyPlan, lines: &mut Lines, mut data: &[u8]) -> Result<(), ClientError> {
         while !data.is_empty() && !lines.ended {
             let Some(end) = line_end(&lines.unfinished, data) else {
+                if lines.unfinished.len() + data.len() > MAX_MESSAGE {
+                    return Err(ClientError::error("54000", "a line of COPY is too long"));
+                }
                 lines.unfinished.extend_from_slice(data);
                 return Ok(());
             };
@@ -296,7 +299,11 @@ impl Session {
         let mut i = 0;
         while i < self.servers.len() {
             if self.servers[i].lease.outstanding > 0 {
-                self.servers.swap_remove(i).lease.close();
+                let participant = self.servers.swap_remove(i);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.lost |= transaction.explicit;
+                }
+                participant.lease.close();
             } else {
                 i += 1;
             }

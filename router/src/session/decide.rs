@@ -83,7 +83,10 @@ impl Session {
             }
             let last = scan.semicolons.last().copied();
             let several = scan.semicolons.len() > 1 || last.is_some_and(|at| at + 1 < scan.end);
-            let atomic = scan.word_at(text, 0) == "CREATE" && text.to_ascii_uppercase().contains("ATOMIC");
+            let atomic = several && creates_routine(scan, text) && text.to_ascii_uppercase().contains("ATOMIC");
+            if atomic && !text[..scan.end].trim_end_matches([';', ' ', '\n']).to_ascii_uppercase().ends_with("END") {
+                return Err(ClientError::error("0A000", "a routine with BEGIN ATOMIC must be sent alone"));
+            }
             if !several || atomic {
                 if scan.word_at(text, 0) == ";" {
                     return Ok(Decided::Empty);
@@ -167,7 +170,7 @@ impl Session {
         if plan.command == crate::sql::command::Command::Cursor {
             return self.cursor_shard(text);
         }
-        if !may_be {
+        if !may_be || plan.forbidden {
             return Ok(None);
         }
         let bad = |what: String| ClientError::error("22023", what);
@@ -213,6 +216,12 @@ pub(super) fn plan_group(plan: &Plan) -> GroupId {
         Route::Scatter(scatter) => scatter.group,
         Route::Refuse(_) => plan.writes.first().and_then(|t| t.group()).unwrap_or(GroupId(0)),
     }
+}
+
+/// CREATE [OR REPLACE] FUNCTION or PROCEDURE: its body may have semicolons of its own.
+fn creates_routine(scan: &Scan, text: &str) -> bool {
+    let what = if scan.word_at(text, 1) == "OR" { 3 } else { 1 };
+    scan.word_at(text, 0) == "CREATE" && matches!(scan.word_at(text, what).as_str(), "FUNCTION" | "PROCEDURE")
 }
 
 fn unknown(decided: &Decided) -> Option<&str> {

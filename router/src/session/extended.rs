@@ -167,8 +167,14 @@ impl Session {
                 let mut capture = self.capture();
                 let access = Access::ReadPrimary;
                 let done = self.unit(shard, access, &batch.bytes, &batch.items, true, Some(&mut capture)).await;
-                self.finish_fill(ticket, ttl, &capture, READY_LEN);
-                done?
+                let failed = done?;
+                if !failed {
+                    self.finish_fill(ticket, ttl, &capture, READY_LEN);
+                }
+                failed
+            }
+            Asked::Primary => {
+                self.unit(shard, Access::ReadPrimary, &batch.bytes, &batch.items, true, None).await?
             }
             Asked::No => {
                 for item in &batch.items {
@@ -290,12 +296,17 @@ impl Session {
     /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
     /// one transaction, as the batch is in Postgres.
     async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
-        if self.transaction.is_none() && self.needs_transaction(batch) {
-            self.transaction = Some(Transaction::implicit());
-        }
+        let together = self.needs_transaction(batch);
         let mut at = 0;
         while at < batch.items.len() {
             let end = piece_end(&batch.items, at);
+            // Statements that the session answers itself end no transaction of a batch but by COMMIT or ROLLBACK.
+            let servers = batch.items[at..end].iter().any(|item| {
+                matches!(item, Item::Bind { statement, .. } if self.is_servers(&statement.plan.command))
+            });
+            if together && servers && self.transaction.is_none() {
+                self.transaction = Some(Transaction::implicit());
+            }
             if self.piece(&batch.bytes, &batch.items[at..end], started).await? {
                 return Ok(Progress { failed: true, ready: false });
             }
@@ -307,12 +318,9 @@ impl Session {
     /// Whether what a batch does must hold together: its writes, or a portal until it is executed.
     fn needs_transaction(&self, batch: &Batch) -> bool {
         let binds = || batch.items.iter().filter_map(|i| match i {
-            Item::Bind { statement, .. } => Some(&statement.plan),
+            Item::Bind { statement, .. } if self.is_servers(&statement.plan.command) => Some(&statement.plan),
             _ => None,
         });
-        if binds().any(|plan| !self.is_servers(&plan.command)) {
-            return false;
-        }
         let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
         writes || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
     }

@@ -1,7 +1,7 @@
 //! Prepared statements as clients name them, one object for every client that prepares the same text.
 
 use crate::plan::Plan;
-use crate::plan_cache::Planning;
+use crate::plan_cache::{Planning, SearchPath};
 use crate::sql::scan::Literal;
 use shardway_pool::prepared::StatementId;
 use std::collections::HashMap;
@@ -23,6 +23,8 @@ pub struct Prepared {
     pub plan: Arc<Plan>,
     /// The schema and plans that this one is of.
     pub planning: Arc<Planning>,
+    /// The search path that names were resolved by.
+    pub path: SearchPath,
     /// Whether it has a block comment, which may be a hint.
     pub may_hint: bool,
     /// Body of the Parse message behind the name: text, number of types, types.

@@ -153,6 +153,9 @@ impl Session {
             [] => {}
             texts => lease.run_each(texts).await.map_err(|e| refused(&e))?,
         }
+        if !opening.is_empty() && lease.status != b'T' {
+            return Err(ClientError::error("25000", "the server did not open the transaction"));
+        }
         lease.settings = self.settings.clone();
         Ok(())
     }
@@ -198,6 +201,12 @@ impl Session {
             cancel_abandoned(&participant, self.world.config.pool.cancel_wait_timeout);
         }
         self.outcome_unknown |= participant.wrote;
+        let shard = self.database.shard(participant.shard);
+        if participant.wrote && shard.has_replicas() {
+            // It may have committed: reads to come must not miss it.
+            let key = (participant.shard.group.0, participant.shard.shard.0);
+            self.barriers.insert(key, shard.barrier_after_write());
+        }
         participant.lease.close();
         self.publish_cancel_targets();
         if let Some(transaction) = &mut self.transaction {
@@ -227,7 +236,7 @@ fn no_primary(server: &Server) -> ClientError {
 }
 
 /// Asks the server to stop what a client that is gone asked for.
-fn cancel_abandoned(participant: &Participant, timeout: std::time::Duration) {
+pub(super) fn cancel_abandoned(participant: &Participant, timeout: std::time::Duration) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     let cancel = participant.lease.cancel_target().announce();
     runtime.spawn(cancel.send(timeout));

@@ -29,6 +29,14 @@ impl Session {
             self.ready();
             return Ok(());
         };
+        // A batch that ended with Flush and was never synced ends here, as in Postgres.
+        if self.transaction.as_ref().is_some_and(|t| !t.explicit)
+            && let Err(error) = self.commit(false).await
+        {
+            self.statement_failed(error)?;
+            self.ready();
+            return Ok(());
+        }
         match self.simple_text(text, &message, started).await {
             Ok(true) => {}
             Ok(false) => self.ready(),
@@ -130,10 +138,14 @@ impl Session {
                     Asked::Fill(ticket, ttl) => {
                         let mut capture = self.capture();
                         let done = self.forward(shard, Access::ReadPrimary, message, ready, Some(&mut capture)).await;
+                        let failed = done?;
                         let tail = if ready == Ready::Servers { READY_LEN } else { 0 };
-                        self.finish_fill(ticket, ttl, &capture, tail);
-                        done?
+                        if !failed {
+                            self.finish_fill(ticket, ttl, &capture, tail);
+                        }
+                        failed
                     }
+                    Asked::Primary => self.forward(shard, Access::ReadPrimary, message, ready, None).await?,
                     Asked::No => {
                         self.begin_write(&plan, key.as_deref()).await;
                         let done = self.forward(shard, plan.access, message, ready, None).await;
@@ -218,7 +230,8 @@ impl Session {
     pub(super) fn follow(&mut self, index: usize, status: u8) {
         match (&mut self.transaction, status) {
             (Some(transaction), b'E') => transaction.failed = true,
-            (Some(transaction), b'T') => transaction.failed = false,
+            // A transaction that failed elsewhere stays so: only ROLLBACK TO brings it back.
+            (Some(_), b'T') => {}
             // The server ended it: a text with its own COMMIT.
             (Some(_), _) => {
                 self.transaction = None;
@@ -334,7 +347,7 @@ impl Session {
     pub(super) async fn control(&mut self, plan: &Plan, text: &str) -> Result<bool, ClientError> {
         let own = matches!(plan.command, Command::Set { .. } | Command::SetLocal { .. }).then(|| Command::of_text(text));
         let answer = match own.as_ref().unwrap_or(&plan.command) {
-            Command::Begin => self.begin(text),
+            Command::Begin => self.begin(text).await?,
             Command::Commit { chain } => self.commit(*chain).await?,
             Command::Rollback { chain } => self.rollback(*chain).await,
             Command::Savepoint => self.savepoint(text).await?,
@@ -375,11 +388,18 @@ impl Session {
         }
     }
 
-    /// DDL sent as told: what was read of the catalog is out of date.
+    /// After DDL, what was read of the catalog is out of date; inside a transaction, once that has committed.
     pub(super) async fn after_ddl(&mut self, plan: &Plan) {
-        if !plan.command.is_ddl() || self.transaction.is_some() {
+        if !plan.command.is_ddl() {
             return;
         }
+        match &mut self.transaction {
+            Some(transaction) => transaction.ddl = true,
+            None => self.reread_schema().await,
+        }
+    }
+
+    pub(super) async fn reread_schema(&mut self) {
         if let Err(e) = self.database.refresh(None).await {
             tracing::warn!(database = self.database.name, "the schema could not be read: {e}");
         }

@@ -1,6 +1,6 @@
 //! Transactions: BEGIN is held until the first statement says where, servers join as they are touched.
 
-use super::servers::refused;
+use super::servers::{cancel_abandoned, refused};
 use super::Session;
 use super::savepoints::Savepoint;
 use crate::error::ClientError;
@@ -29,6 +29,8 @@ pub struct Transaction {
     pub(super) closed: bool,
     /// A server of it was lost, and what it did there: no savepoint brings that back.
     pub(super) lost: bool,
+    /// It changed the schema.
+    pub(super) ddl: bool,
     /// An error happened: all that is left is to roll back.
     pub failed: bool,
     /// Session parameters that were set inside; they stay if it commits.
@@ -57,11 +59,21 @@ impl Transaction {
     pub fn opening(&self) -> String {
         let mut sql = self.begin.clone();
         for command in &self.prelude {
-            sql.push(';');
+            // On a line of its own: a comment at the end of one command must not swallow the next.
+            sql.push_str("\n;");
             sql.push_str(command);
         }
         sql
     }
+}
+
+/// The options of a BEGIN or START TRANSACTION, as SET TRANSACTION takes them.
+fn begin_options(text: &str) -> Option<String> {
+    let words = tokens(text);
+    let noise = |word: &&&str| ["begin", "start", "work", "transaction"].iter().any(|n| word.eq_ignore_ascii_case(n));
+    let skip = words.iter().take(2).filter(noise).count();
+    let options: Vec<&str> = words[skip..].iter().copied().filter(|word| *word != ";").collect();
+    (!options.is_empty()).then(|| options.join(" "))
 }
 
 /// COMMIT or ROLLBACK outside of a transaction block.
@@ -79,7 +91,7 @@ pub enum Answer {
 
 impl Session {
     /// BEGIN.
-    pub(super) fn begin(&mut self, text: &str) -> Answer {
+    pub(super) async fn begin(&mut self, text: &str) -> Result<Answer, ClientError> {
         let plainly = text.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("begin"));
         let start = !plainly && tokens(text).first().is_some_and(|word| word.eq_ignore_ascii_case("start"));
         let tag = if start { "START TRANSACTION" } else { "BEGIN" };
@@ -87,13 +99,16 @@ impl Session {
             // A batch's own transaction becomes the client's, as in Postgres.
             if !open.explicit {
                 open.explicit = true;
-                return Answer::Tag(tag);
+                if let Some(options) = begin_options(text) {
+                    self.everywhere_in_transaction(&format!("SET TRANSACTION {options}")).await?;
+                }
+                return Ok(Answer::Tag(tag));
             }
-            return Answer::Warned("25001", "there is already a transaction in progress".to_owned(), tag);
+            return Ok(Answer::Warned("25001", "there is already a transaction in progress".to_owned(), tag));
         }
         let begin = text.trim().trim_end_matches(';').to_owned();
         self.transaction = Some(Transaction { explicit: true, begin, ..Transaction::default() });
-        Answer::Tag(tag)
+        Ok(Answer::Tag(tag))
     }
 
     /// COMMIT: those that only read first, since a server may refuse that too, then the one writer. Errors are for the
@@ -108,12 +123,14 @@ impl Session {
         let Some(transaction) = self.transaction.take() else {
             return Ok(no_transaction("COMMIT"));
         };
-        if transaction.failed {
+        // A server whose transaction has failed would answer COMMIT with ROLLBACK, and no error.
+        if transaction.failed || self.servers.iter().any(|p| p.lease.status == b'E') {
             self.roll_back_servers().await;
             self.chain(chain, &transaction);
             return Ok(Answer::Tag("ROLLBACK"));
         }
         self.servers.sort_by_key(|p| p.wrote);
+        let settings = transaction.settings.clone().map(Arc::new);
         for index in 0..self.servers.len() {
             let participant = &mut self.servers[index];
             if let Err(error) = participant.lease.run("COMMIT").await {
@@ -121,15 +138,20 @@ impl Session {
                 self.roll_back_servers().await;
                 return Err(refused(&error));
             }
+            // It was told of every SET inside, and keeps them from here on, whatever becomes of the others.
+            if let Some(settings) = &settings {
+                self.servers[index].lease.settings = settings.clone();
+            }
             self.tell(index);
         }
-        if let Some(settings) = transaction.settings.clone() {
-            self.settings = Arc::new(settings);
-            // Each server was told of every SET inside.
-            self.servers.iter_mut().for_each(|p| p.lease.settings = self.settings.clone());
+        if let Some(settings) = settings {
+            self.settings = settings;
         }
         self.release_all();
         self.settings_changed();
+        if transaction.ddl {
+            self.reread_schema().await;
+        }
         self.chain(chain, &transaction);
         Ok(if transaction.explicit { Answer::Tag("COMMIT") } else { no_transaction("COMMIT") })
     }
@@ -154,8 +176,12 @@ impl Session {
 
     /// Ends the servers' transactions and gives them back; one that can't be rolled back is closed.
     pub(super) async fn roll_back_servers(&mut self) {
+        let timeout = self.world.config.pool.cancel_wait_timeout;
         for participant in &mut self.servers {
-            if participant.lease.status != b'I' && participant.lease.run("ROLLBACK").await.is_err() {
+            if participant.lease.outstanding > 0 {
+                // In the middle of an answer that nobody reads: not clean, so it is closed when it is given back.
+                cancel_abandoned(participant, timeout);
+            } else if participant.lease.status != b'I' && participant.lease.run("ROLLBACK").await.is_err() {
                 // Not clean, so it is closed when it is given back.
                 participant.lease.status = b'E';
             }

@@ -156,6 +156,18 @@ impl Command {
         if scan.word_at(text, n) == "TIME" && scan.word_at(text, n + 1) == "ZONE" {
             return Self::Set { name: "timezone".into(), value: None };
         }
+        let alias = match scan.word_at(text, n).as_str() {
+            "NAMES" => Some("client_encoding"),
+            "SCHEMA" => Some("search_path"),
+            _ => None,
+        };
+        if let Some(name) = alias {
+            let value = scan.words.get(n + 1).map(|&(start, end)| text[start..end].trim_matches('\'').to_owned());
+            return Self::Set { name: name.into(), value };
+        }
+        if scan.word_at(text, n) == "XML" {
+            return Self::Set { name: "xmloption".into(), value: None };
+        }
         let (name, n) = parameter(scan, text, n);
         if name == "role" {
             return Self::Set { name, value: None };

@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod cache;
+mod clients;
 mod copy;
 mod harness;
+mod leaks;
 mod operation;
 mod protocol;
 mod routing;

@@ -67,31 +67,39 @@ async fn a_new_database_is_there_and_a_removed_one_is_gone() {
 async fn nothing_is_left_connected_to_servers_that_are_gone() {
     let _alone = ALONE.lock().await;
     let proxy = WORLD.another_proxy();
-    // The shared proxy's health checks are as many as before; this proxy's must go.
-    let of_both = || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop_1' AND usename = 'app'";
-        WORLD.shard(1).sql(sql).parse::<usize>().unwrap()
+    let count = |condition: &str| -> usize {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop_1' AND {condition}");
+        WORLD.shard(1).sql(&sql).parse().unwrap()
     };
-    let client = proxy.connect("app").await;
-    lines(&client, &format!("SELECT * FROM t WHERE user_id = {}", key_on(1, 2))).await;
-    lines(&client, &format!("BEGIN; SELECT count(*) FROM t WHERE user_id = {}", key_on(1, 2))).await;
-    lines(&client, "COMMIT").await;
-    let shared = WORLD.connect("app").await;
-    lines(&shared, "SELECT 1").await;
-    let before = of_both();
-    // One shard is left, on the first server.
+    let is_gone = |pid: &str| count(&format!("pid = {pid}")) == 0;
+    let checks = || count("application_name = 'shardway'");
+    const THERE: &str = "/* shard: 1 */ SELECT pg_backend_pid()";
+
+    let (client, leaver, holder) =
+        (proxy.connect("app").await, proxy.connect("app").await, proxy.connect("app").await);
+    let server = value(&client, THERE).await;
+    // Transactions that are open elsewhere keep the old configuration to their end.
+    for client in [&leaver, &holder] {
+        lines(client, &format!("BEGIN; SELECT * FROM t WHERE user_id = {}", key_on(0, 2))).await;
+    }
+    let checks_before = checks();
     proxy.edit(|config| {
         let group = &mut config["databases"][0]["groups"][0];
         group["shard_count"] = 1.into();
         group["shards"].as_array_mut().unwrap().pop();
     });
     reload(&proxy).await;
-    // Its pool's and its health check's, while the client is still there.
-    soon("both connections to be closed", async || (of_both() + 2 <= before).then_some(())).await;
-    assert_eq!(
-        value(&client, &format!("SELECT count(*) FROM t WHERE user_id = {}", key_on(1, 2))).await,
-        "0"
-    );
+    soon("the idle server to be closed", async || is_gone(&server).then_some(())).await;
+    soon("the health checks to end", async || (checks() < checks_before).then_some(())).await;
+    let on_the_one = format!("SELECT count(*) FROM t WHERE user_id = {}", key_on(1, 2));
+    assert_eq!(value(&client, &on_the_one).await, "0", "the one shard that is left has every key");
+
+    // Who is in a transaction still gets there, and leaves nothing behind.
+    let server = value(&leaver, THERE).await;
+    assert!(!is_gone(&server));
+    lines(&leaver, "COMMIT").await;
+    soon("that server to be closed as well", async || is_gone(&server).then_some(())).await;
+    lines(&holder, "COMMIT").await;
 }
 
 #[tokio::test]
