@@ -135,13 +135,16 @@ async fn poll(name: &str, shard: &Shard, servers: &[(Arc<Server>, Control)], wal
 }
 
 fn note_change(name: &str, server: &Server, health: &Health, outcome: Result<Report, String>, lag: Duration) {
+    if outcome.is_ok() {
+        // Each time: a server that was away between two looks was never seen down.
+        server.retry();
+    }
     let error = outcome.as_ref().err().cloned();
     if !health.record(outcome, lag) {
         return;
     }
     match error {
         None => {
-            server.retry();
             tracing::info!(shard = name, server = %server.address, role = ?health.role(), "server is up");
         }
         Some(error) => tracing::warn!(shard = name, server = %server.address, "server is down: {error}"),

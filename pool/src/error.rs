@@ -60,16 +60,27 @@ impl PoolError {
         }
     }
 
+    /// Whether the server was not there, or not yet; else it was, and said no.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Login { code, .. } => code.starts_with("57P"),
+            _ => false,
+        }
+    }
+
     /// What the client can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Connect { .. } | Self::Lost { .. } => {
-                Some("The shard is not reachable right now; try again, and see SHOW SERVERS on the admin database.")
-            }
+            Self::Connect { .. } | Self::Lost { .. } => Some(
+                "The shard is not reachable right now; try again, and see SHOW SERVERS on the admin database.",
+            ),
             Self::Login { .. } | Self::Credentials { .. } => {
                 Some("Check the user and password that Shardway has for this server.")
             }
-            Self::WaitTimeout(_) => Some("Every server connection is busy; raise default_pool_size or shorten transactions."),
+            Self::WaitTimeout(_) => {
+                Some("Every server connection is busy; raise default_pool_size or shorten transactions.")
+            }
             Self::Closed => None,
         }
     }

@@ -156,11 +156,14 @@ impl Pool {
         self.launch(&mut state);
     }
 
-    /// The server is reachable again: the next login need not wait for `server_login_retry`.
+    /// The server is reachable: where it was not at the last login, the next one need not wait for
+    /// `server_login_retry`.
     pub fn retry(self: &Arc<Self>) {
         let mut state = self.state();
-        state.failed = None;
-        self.launch(&mut state);
+        if state.failed.as_ref().is_some_and(|(_, error)| error.is_outage()) {
+            state.failed = None;
+            self.launch(&mut state);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -86,7 +86,12 @@ pub struct ServerConn {
 }
 
 impl ServerConn {
-    pub(crate) fn new(wire: Wire, address: Arc<ServerAddress>, parameters: Parameters, key: BackendKey) -> Self {
+    pub(crate) fn new(
+        wire: Wire,
+        address: Arc<ServerAddress>,
+        parameters: Parameters,
+        key: BackendKey,
+    ) -> Self {
         let now = Instant::now();
         Self {
             wire,
@@ -149,7 +154,10 @@ impl ServerConn {
 
     /// Whether the next client may have it: nothing asked and unanswered, nothing open, nothing left over.
     pub fn is_clean(&self) -> bool {
-        self.status == b'I' && self.outstanding == 0 && self.wire.input.is_empty() && self.wire.output.is_empty()
+        self.status == b'I'
+            && self.outstanding == 0
+            && self.wire.input.is_empty()
+            && self.wire.output.is_empty()
     }
 
     /// Looks, without a system call where nothing came, whether an idle server said something: a notice or a
@@ -219,7 +227,7 @@ impl ServerConn {
                     self.outstanding -= 1;
                 }
                 b'S' => {
-                    self.parameters.report(&body.to_vec());
+                    self.parameters.report(body);
                     self.reported = true;
                 }
                 b'E' if failure.is_none() => failure = Some(body.to_vec()),

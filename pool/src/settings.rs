@@ -70,7 +70,8 @@ impl Settings {
         let gone = |name: &&String| !wanted.commands.contains_key(*name);
         let is_identity = |name: &&String| IDENTITY.contains(&name.as_str());
         // Parameters are changed by whoever the login is: the old client's role goes first, the new one's comes last.
-        let identity = IDENTITY.iter().rev().filter_map(|name| self.commands.get_key_value(*name)).map(|(name, _)| name);
+        let identity =
+            IDENTITY.iter().rev().filter_map(|name| self.commands.get_key_value(*name)).map(|(name, _)| name);
         let changed = identity.filter(|name| wanted.commands.get(*name) != self.commands.get(*name));
         let had_identity = changed.clone().next().is_some();
         for name in changed.chain(self.commands.keys().filter(gone).filter(|name| !is_identity(name))) {

@@ -72,7 +72,7 @@ impl Server {
         gone.iter().for_each(|(_, pool)| pool.retire());
     }
 
-    /// It is reachable again: logins need not wait for `server_login_retry`.
+    /// It is reachable: logins need not wait for `server_login_retry` because it was not.
     pub fn retry(&self) {
         self.pools().iter().for_each(|(_, pool)| pool.retry());
     }

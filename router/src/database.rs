@@ -174,7 +174,8 @@ impl Database {
         let asked = Instant::now();
         let mut last = self.refreshing.lock().await;
         if let Some(seen) = seen {
-            let read_since = last.is_some_and(|began| began > asked) || !Arc::ptr_eq(seen, &self.planning.load_full());
+            let read_since =
+                last.is_some_and(|began| began > asked) || !Arc::ptr_eq(seen, &self.planning.load_full());
             if read_since {
                 return Ok(());
             }
@@ -239,7 +240,10 @@ impl Database {
                 let Ok(Ok(found)) = tokio::time::timeout(Duration::from_secs(10), read).await else { return };
                 for table in expected.differences(&found) {
                     tracing::warn!(
-                        database, group, shard = number, table,
+                        database,
+                        group,
+                        shard = number,
+                        table,
                         "this shard's table is not as on shard {first}, after which statements are planned"
                     );
                 }
@@ -271,7 +275,8 @@ fn shard(shard: &config::Shard, whole: &config::Config, old: Option<&Database>) 
 /// A server, the old one where nothing of it changed.
 fn server(endpoint: &config::Endpoint, whole: &config::Config, old: Option<&Database>) -> Arc<Server> {
     let address = ServerAddress::new(endpoint, whole.pool.server_tls);
-    let login = endpoint.user.as_ref().map(|user| Login { user: user.clone(), password: endpoint.password.clone() });
+    let login =
+        endpoint.user.as_ref().map(|user| Login { user: user.clone(), password: endpoint.password.clone() });
     let kept = old.into_iter().flat_map(|d| &d.groups).flat_map(|g| &g.shards).flat_map(|s| &s.servers);
     let same = |s: &&Arc<Server>| *s.address == address && s.login == login;
     kept.into_iter().find(same).cloned().unwrap_or_else(|| Server::new(address, login))
@@ -291,12 +296,14 @@ fn control_login(database: &config::Database, whole: &config::Config) -> Option<
         whole.server.admin_users.contains(&user.name) || whole.server.stats_users.contains(&user.name)
     };
     let users = &whole.users;
-    let chosen = users.iter().filter(plain).find(|u| !admin(u)).or_else(|| users.iter().find(plain)).or(users.first());
+    let chosen =
+        users.iter().filter(plain).find(|u| !admin(u)).or_else(|| users.iter().find(plain)).or(users.first());
     chosen.map(|user| Login { user: user.name.clone(), password: user.password.clone() })
 }
 
 /// Whether a stored password is the password itself, not a hash of it.
 pub fn is_plain(stored: &str) -> bool {
-    let md5 = stored.len() == 35 && stored.starts_with("md5") && stored[3..].bytes().all(|b| b.is_ascii_hexdigit());
+    let md5 =
+        stored.len() == 35 && stored.starts_with("md5") && stored[3..].bytes().all(|b| b.is_ascii_hexdigit());
     !md5 && !stored.starts_with("SCRAM-SHA-256$")
 }

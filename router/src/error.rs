@@ -30,7 +30,13 @@ pub struct ClientError {
 impl ClientError {
     /// An error of the statement.
     pub fn error(code: &str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code: code.to_owned(), message: message.into(), hint: None, body: None }
+        Self {
+            severity: Severity::Error,
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+            body: None,
+        }
     }
 
     /// An error that ends the connection.
@@ -42,6 +48,10 @@ impl ClientError {
     pub fn of_server(body: &[u8]) -> Self {
         let field = |code| frame::error_field(body, code).map(|f| String::from_utf8_lossy(f).into_owned());
         let message = field(b'M').unwrap_or_else(|| "the server refused".to_owned());
+        if let Some(b"FATAL" | b"PANIC") = frame::error_field(body, b'V') {
+            // It ended the server's connection, not the client's.
+            return Self::error("08006", format!("a server closed the connection unexpectedly: {message}"));
+        }
         let error = Self::error(&field(b'C').unwrap_or_else(|| "XX000".to_owned()), message);
         Self { hint: field(b'H'), body: Some(body.into()), ..error }
     }

@@ -71,10 +71,6 @@ impl Planning {
         let known =
             self.templates.read().unwrap_or_else(PoisonError::into_inner).get(&scan.template[..]).cloned();
         match known {
-            // Which parameter set_config sets is a literal; search_path changes what names mean.
-            Some(Entry::Shared(plan)) if plan.setting.is_some() && mentions_path(text) => {
-                self.by_text(text, scan, path)
-            }
             Some(Entry::Shared(plan)) => plan,
             Some(Entry::ByText) => self.by_text(text, scan, path),
             None => self.make(text, scan, path),
@@ -113,10 +109,6 @@ impl Planning {
         templates.insert(scan.template.clone().into_boxed_slice(), entry);
         plan
     }
-}
-
-fn mentions_path(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("path")
 }
 
 /// A session's search_path, as far as table names need it.

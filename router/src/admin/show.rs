@@ -3,11 +3,11 @@
 use super::Table;
 use crate::error::ClientError;
 use crate::plan::locate::{Target, Values, locate};
-use crate::plan::{Access, Plan, build};
+use crate::plan::{Access, Plan};
 use crate::plan_cache::SearchPath;
 use crate::proxy::Proxy;
 use crate::reply::oid::{INT8, TEXT};
-use crate::schema::{GroupId, Kind};
+use crate::schema::{GroupId, Kind, Schema};
 use crate::sql::scan::Scan;
 use shardway_pool::health::Role;
 use std::sync::Arc;
@@ -168,11 +168,18 @@ fn pools(proxy: &Proxy) -> Table {
     Table { columns, rows }
 }
 
+/// Tables by name, for SHOW TABLES.
+fn sorted_tables(schema: &Schema) -> Vec<Arc<crate::schema::Table>> {
+    let mut tables: Vec<_> = schema.tables().cloned().collect();
+    tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    tables
+}
+
 fn tables(proxy: &Proxy) -> Table {
     let world = proxy.world();
     let mut rows = Vec::new();
     for database in world.databases.values() {
-        for table in build::sorted_tables(&database.planning().schema) {
+        for table in sorted_tables(&database.planning().schema) {
             let kind = match &table.kind {
                 Kind::Sharded { .. } => "sharded",
                 Kind::Reference(_) => "reference",

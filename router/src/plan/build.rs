@@ -1,22 +1,22 @@
 //! From a statement's text to its [`Plan`].
 
+mod around;
+
 use super::facts::Facts;
 use super::pin::{Pin, Places};
 use super::query::{Analyzer, Ctes, Found};
-use super::scope::{folded, relation_name};
-use super::{Access, Plan, Refusal, Route, SettingCall, Tier, dml, scatter};
-use crate::schema::{GroupId, Kind, Schema, ShardRef, Table};
+use super::scope::relation_name;
+use super::set_config::setting_call;
+use super::traits::{Traits, advisory, looks_into_catalog};
+use super::{Access, Plan, Refusal, Route, Tier, dml, scatter};
+use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
 use shardway_shardmap::ShardId;
-use sqlparser::ast::{
-    CopySource, CopyTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query,
-    SelectItem, SetExpr, Statement, TableFactor, Value, Visit, Visitor,
-};
+use sqlparser::ast::{ObjectName, Query, SetExpr, Statement, TableFactor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Nesting the parser follows; deeper statements are refused rather than risked.
@@ -43,16 +43,6 @@ struct Builder<'a> {
     path: &'a [String],
     text: &'a str,
     scan: &'a Scan,
-}
-
-/// What a statement does beyond naming tables.
-#[derive(Default)]
-struct Traits {
-    param_uses: HashMap<usize, usize>,
-    relations: usize,
-    functions: Vec<String>,
-    volatile: bool,
-    locks: bool,
 }
 
 impl Builder<'_> {
@@ -110,7 +100,7 @@ impl Builder<'_> {
         match command {
             Command::Stateful(_) | Command::SqlPrepared(_) | Command::TwoPhase => true,
             Command::Plannable | Command::Explain => match self.parse() {
-                Ok(statement) => self.traits(&statement).is_err() || setting_call(&statement).is_err(),
+                Ok(statement) => Traits::of(&statement).is_err() || setting_call(&statement).is_err(),
                 Err(_) => names("set_config") || names("advisory_lock"),
             },
             _ => false,
@@ -148,17 +138,19 @@ impl Builder<'_> {
     }
 
     fn statement(&self, command: Command, statement: &Statement) -> Result<Plan, Refusal> {
-        let mut traits = self.traits(statement)?;
+        let mut traits = Traits::of(statement)?;
         traits.volatile |= traits.functions.iter().any(|name| self.schema.functions.is_volatile(name));
         if let Some(setting) = setting_call(statement)? {
             let mut plan = self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0)));
             plan.setting = Some(setting);
+            plan.shareable = false;
             return Ok(plan);
         }
         let places = Places::new(self.text, &self.scan.literals);
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
         let functions = &self.schema.functions;
-        let writes = traits.functions.iter().any(|name| functions.reads_tables(name) && functions.is_volatile(name));
+        let writes =
+            traits.functions.iter().any(|name| functions.reads_tables(name) && functions.is_volatile(name));
         let (access, written) = match analyze(&mut analyzer, statement, &traits) {
             // A function may write anything: what it did must be seen by the reads to come.
             Ok((_, written)) if writes => (Access::Write, written),
@@ -317,118 +309,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-
-    fn traits(&self, statement: &Statement) -> Result<Traits, Refusal> {
-        let mut traits = Traits::default();
-        let _ = statement.visit(&mut traits);
-        for name in &traits.functions {
-            let session_lock = (name.starts_with("pg_advisory_lock")
-                || name.starts_with("pg_try_advisory_lock"))
-                && !name.contains("xact");
-            if session_lock {
-                return Err(Refusal {
-                    code: "0A000",
-                    message: format!(
-                        "{name} is not supported: the lock would stay on one pooled server connection"
-                    ),
-                    hint: "Use pg_advisory_xact_lock inside a transaction.",
-                });
-            }
-        }
-        Ok(traits)
-    }
-
-    /// COPY table or query.
-    fn copy(&self, command: Command) -> Result<Plan, Refusal> {
-        if self.schema.is_unsharded() {
-            return Ok(self.simple(command, Access::Write, Route::Any(GroupId(0))));
-        }
-        let Statement::Copy { source, to, target, options, legacy_options, .. } = self.parse()? else {
-            return Err(Refusal::unsupported("this form of COPY is not supported"));
-        };
-        if !matches!(target, CopyTarget::Stdin | CopyTarget::Stdout) {
-            return Err(Refusal::unsupported("COPY from or to a server's file is not supported"));
-        }
-        let (name, columns) = match &source {
-            CopySource::Table { table_name, columns } => (table_name, columns),
-            CopySource::Query(_) => {
-                return Err(Refusal::unsupported("COPY (query) is not supported across shards yet"));
-            }
-        };
-        let places = Places::new(self.text, &self.scan.literals);
-        let uses = HashMap::new();
-        let mut analyzer = Analyzer::new(self.schema, self.path, &places, &uses);
-        let Some(table) = analyzer.table(name)? else {
-            let mut plan = self.simple(command, Access::Write, Route::Any(GroupId(0)));
-            plan.unknown = analyzer.found.unknown;
-            return Ok(plan);
-        };
-        let access = if to { Access::ReadPrimary } else { Access::Write };
-        let route = match (&table.kind, to) {
-            (Kind::Reference(group), true) => Route::Any(*group),
-            (Kind::Reference(group), false) => Route::Everywhere(*group),
-            (Kind::Local(place), _) => Route::One(*place),
-            (Kind::Sharded { group, .. }, _) => Route::Everywhere(*group),
-            _ => return Err(Refusal::unsupported("COPY of this relation is not supported")),
-        };
-        let mut plan = self.simple(command, access, route);
-        if matches!(table.kind, Kind::Sharded { .. }) {
-            match super::copy::plan(&table, columns, to, &options, &legacy_options) {
-                Ok(copy) => plan.copy = Some(copy),
-                // A hint may still send it to one shard.
-                Err(refusal) => plan.route = Route::Refuse(refusal),
-            }
-        }
-        plan.writes.extend((!to).then_some(table));
-        Ok(plan)
-    }
-
-    /// DECLARE of a cursor over what one shard has.
-    fn declare(&self, command: Command) -> Result<Plan, Refusal> {
-        if self.schema.is_unsharded() {
-            return Ok(self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))));
-        }
-        let query = match self.parse()? {
-            Statement::Declare { mut stmts } => stmts.pop().and_then(|declare| declare.for_query),
-            _ => None,
-        };
-        let Some(query) = query else {
-            return Err(Refusal::unsupported("this form of DECLARE is not supported"));
-        };
-        let mut plan = self.statement(command, &Statement::Query(query))?;
-        plan.access = Access::ReadPrimary;
-        plan.cacheable = None;
-        match &mut plan.route {
-            Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Scatter(_) => {
-                return Err(Refusal::unsupported("a cursor over several shards is not supported yet"));
-            }
-            _ => {}
-        }
-        Ok(plan)
-    }
-
-    /// EXPLAIN of a statement that one shard runs.
-    fn explain(&self, command: Command) -> Result<Plan, Refusal> {
-        let statement = match self.parse() {
-            Ok(Statement::Explain { statement, .. }) => statement,
-            _ if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            _ => return Err(Refusal::unsupported("this form of EXPLAIN is not supported")),
-        };
-        let mut plan = self.statement(command, &statement)?;
-        if plan.access == Access::Read {
-            plan.access = Access::ReadPrimary;
-        }
-        plan.cacheable = None;
-        match &mut plan.route {
-            Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Scatter(_) => {
-                return Err(Refusal::unsupported("EXPLAIN over several shards is not supported yet"));
-            }
-            _ => {}
-        }
-        Ok(plan)
-    }
 }
 
 /// Looks at all that a statement names. What it does to data, and to which table.
@@ -468,148 +348,4 @@ fn one_place(found: &Found) -> Result<Option<ShardRef>, Refusal> {
         1 => Ok(places.into_iter().next()),
         _ => Err(Refusal::unsupported("local tables on different shards can't be joined yet")),
     }
-}
-
-/// Whether a statement without tables names objects of the catalog: by function, or by a cast to a reg* type.
-fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool {
-    let by_function = |name: &String| {
-        name.starts_with("pg_") || name.starts_with("to_reg") || name.contains("_description")
-    };
-    traits.functions.iter().any(by_function) || statement.to_string().to_ascii_lowercase().contains("::reg")
-}
-
-fn advisory(traits: &Traits) -> bool {
-    traits.functions.iter().any(|n| n.starts_with("pg_advisory") || n.starts_with("pg_try_advisory"))
-}
-
-/// `SELECT set_config('name', 'value', true)`, alone. With `false`, or among other things, it is refused: the
-/// change would stay on one pooled server.
-fn setting_call(statement: &Statement) -> Result<Option<SettingCall>, Refusal> {
-    let mut calls = Calls::default();
-    let _ = statement.visit(&mut calls);
-    if calls.0 == 0 {
-        return Ok(None);
-    }
-    let refused = Refusal {
-        code: "0A000",
-        message: "set_config is supported alone in a SELECT and with is_local = true".to_owned(),
-        hint: "Use SET, which Shardway puts in place on every server that serves this client.",
-    };
-    let Statement::Query(query) = statement else { return Err(refused) };
-    let SetExpr::Select(select) = &*query.body else { return Err(refused) };
-    if !select.from.is_empty() || select.projection.len() != calls.0 {
-        return Err(refused);
-    }
-    if select.projection.iter().any(|item| item.to_string().to_ascii_lowercase().contains("path")) {
-        return Err(Refusal { hint: "Use SET LOCAL search_path.", ..refused });
-    }
-    let local = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(Expr::Function(f))
-        | SelectItem::ExprWithAlias { expr: Expr::Function(f), .. } => is_local(f),
-        _ => false,
-    };
-    if select.projection.iter().all(local) { Ok(Some(SettingCall::Local)) } else { Err(refused) }
-}
-
-fn is_local(function: &sqlparser::ast::Function) -> bool {
-    let FunctionArguments::List(list) = &function.args else { return false };
-    let named = matches!(list.args.first(), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
-        if matches!(v.value, Value::SingleQuotedString(_)));
-    named
-        && matches!(list.args.get(2), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))))
-        if v.value == Value::Boolean(true))
-}
-
-#[derive(Default)]
-struct Calls(usize);
-
-impl Visitor for Calls {
-    type Break = ();
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(f) = expr
-            && function_name(&f.name) == "set_config"
-        {
-            self.0 += 1;
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn function_name(name: &ObjectName) -> String {
-    name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
-}
-
-/// Built-in functions whose answer a replica, or a second call, would not repeat.
-const VOLATILE: [&str; 16] = [
-    "nextval",
-    "setval",
-    "currval",
-    "lastval",
-    "random",
-    "gen_random_uuid",
-    "uuid_generate_v4",
-    "clock_timestamp",
-    "txid_current",
-    "pg_current_xact_id",
-    "pg_notify",
-    "set_config",
-    "pg_sleep",
-    "lo_create",
-    "lo_from_bytea",
-    "pg_is_in_recovery",
-];
-
-impl Visitor for Traits {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        self.locks |= !query.locks.is_empty();
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
-        self.relations += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        match factor {
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
-                self.function(function_name(name));
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(f) = expr {
-            self.function(function_name(&f.name));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
-        if let Value::Placeholder(p) = &value.value
-            && let Some(n) =
-                p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
-        {
-            *self.param_uses.entry(n).or_default() += 1;
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl Traits {
-    fn function(&mut self, name: String) {
-        self.volatile |= VOLATILE.contains(&name.as_str()) || name.contains("advisory");
-        self.functions.push(name);
-    }
-}
-
-/// Tables by name, for SHOW TABLES.
-pub fn sorted_tables(schema: &Schema) -> Vec<Arc<Table>> {
-    let mut tables: Vec<_> = schema.tables().cloned().collect();
-    tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-    tables
 }

@@ -8,12 +8,14 @@ use super::query::Found;
 use super::scope::folded;
 use crate::schema::{Kind, Table};
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value,
+    BinaryOperator, Expr, GroupByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, Value,
 };
 use std::sync::Arc;
 
 /// Types whose input does not depend on the clock or on settings.
-const STEADY: [&str; 10] = ["int2", "int4", "int8", "text", "varchar", "bpchar", "citext", "uuid", "bool", "numeric"];
+const STEADY: [&str; 10] =
+    ["int2", "int4", "int8", "text", "varchar", "bpchar", "citext", "uuid", "bool", "numeric"];
 
 /// Whether, and by what, a statement's answer may be cached.
 pub fn cacheable(statement: &Statement, found: &Found) -> Option<Cacheable> {
@@ -26,12 +28,19 @@ pub fn cacheable(statement: &Statement, found: &Found) -> Option<Cacheable> {
 
 fn is_lookup(query: &Query, table: &Table) -> bool {
     let SetExpr::Select(select) = &*query.body else { return false };
-    let bare = query.with.is_none() && query.locks.is_empty() && query.fetch.is_none() && query.limit_clause.is_none();
+    let bare = query.with.is_none()
+        && query.locks.is_empty()
+        && query.fetch.is_none()
+        && query.limit_clause.is_none();
     let ordered = match &query.order_by {
         None => true,
-        Some(order) => matches!(&order.kind, OrderByKind::Expressions(items) if items.iter().all(|i| is_column(&i.expr))),
+        Some(order) => {
+            matches!(&order.kind, OrderByKind::Expressions(items) if items.iter().all(|i| is_column(&i.expr)))
+        }
     };
-    bare && ordered && is_plain_select(select) && select.selection.as_ref().is_some_and(|s| is_condition(s, table))
+    bare && ordered
+        && is_plain_select(select)
+        && select.selection.as_ref().is_some_and(|s| is_condition(s, table))
 }
 
 fn is_plain_select(select: &Select) -> bool {
@@ -43,7 +52,12 @@ fn is_plain_select(select: &Select) -> bool {
         SelectItem::Wildcard(_) => true,
         _ => false,
     });
-    one_table && columns && !grouped && select.distinct.is_none() && select.having.is_none() && select.into.is_none()
+    one_table
+        && columns
+        && !grouped
+        && select.distinct.is_none()
+        && select.having.is_none()
+        && select.into.is_none()
 }
 
 fn is_column(expr: &Expr) -> bool {
@@ -53,7 +67,9 @@ fn is_column(expr: &Expr) -> bool {
 fn is_condition(expr: &Expr, table: &Table) -> bool {
     match expr {
         Expr::Nested(inner) => is_condition(inner, table),
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => is_condition(left, table) && is_condition(right, table),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            is_condition(left, table) && is_condition(right, table)
+        }
         Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
             is_steady(left, table) && is_constant(right) || is_steady(right, table) && is_constant(left)
         }

@@ -52,7 +52,11 @@ pub fn plan(
 
 /// Delimiter and NULL of the text format. Errors: another format.
 fn text_format(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<(u8, Vec<u8>), Refusal> {
-    let other = || Refusal::unsupported("COPY of a sharded table is supported in text format only, without a header, so far");
+    let other = || {
+        Refusal::unsupported(
+            "COPY of a sharded table is supported in text format only, without a header, so far",
+        )
+    };
     let mut delimiter = b'\t';
     let mut null = b"\\N".to_vec();
     for option in options {

@@ -78,7 +78,9 @@ fn stored_keys(
         Some(Query { body, with: None, .. }) => match &**body {
             SetExpr::Values(values) => &values.rows,
             _ => {
-                return Err(Refusal::unsupported("INSERT … SELECT into a sharded table is not supported yet"));
+                return Err(Refusal::unsupported(
+                    "INSERT … SELECT into a sharded table is not supported yet",
+                ));
             }
         },
         Some(_) => {

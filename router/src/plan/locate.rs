@@ -1,11 +1,15 @@
 //! Reading a plan's keys for one execution: which shards they say.
 
+mod arrays;
+mod params;
+
 use super::pin::{KeySource, Pin, Sources};
 use super::{Refusal, Route, dml};
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::literal::string_value;
 use crate::sql::scan::{Literal, LiteralKind};
-use shardway_pool::frame;
+use arrays::array;
+pub use params::{Param, Params};
 use shardway_shardmap::{CanonicalKey, KeyValue, ParamType, ShardId, ShardMap, Use};
 
 /// The values of one execution: the statement's literals, and the parameters where there are any.
@@ -19,79 +23,6 @@ pub struct Values<'a> {
     pub params: Option<Params<'a>>,
     /// Types declared in Parse; 0 or missing: left to Postgres.
     pub types: &'a [u32],
-}
-
-/// A Bind message's parameters, read where they stand.
-#[derive(Clone, Copy, Debug)]
-pub struct Params<'a> {
-    formats: &'a [u8],
-    values: &'a [u8],
-    count: usize,
-    /// Result format codes, as in the message, with their count in front.
-    pub result_formats: &'a [u8],
-}
-
-/// One parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Param<'a> {
-    /// Its bytes; `None` for NULL.
-    pub bytes: Option<&'a [u8]>,
-    /// Whether it is in binary.
-    pub binary: bool,
-}
-
-impl<'a> Params<'a> {
-    /// From what follows the names in a Bind body; `None` if that is malformed.
-    pub fn parse(body: &'a [u8]) -> Option<Self> {
-        let (formats, rest) = frame::i16(body)?;
-        let formats = usize::from(formats as u16) * 2;
-        let (formats, rest) = (rest.get(..formats)?, rest.get(formats..)?);
-        let (count, values) = frame::i16(rest)?;
-        // Over 32,767 parameters the count wraps, as in Postgres it is unsigned.
-        let count = usize::from(count as u16);
-        let mut at = values;
-        for _ in 0..count {
-            let (length, rest) = frame::i32(at)?;
-            at = if length < 0 { rest } else { rest.get(usize::try_from(length).ok()?..)? };
-        }
-        let values = &values[..values.len() - at.len()];
-        Some(Self { formats, values, count, result_formats: at })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The bytes of all values, for what must hold all that can change an answer.
-    pub fn raw(&self) -> (&'a [u8], &'a [u8]) {
-        (self.formats, self.values)
-    }
-
-    /// Parameter `n`, from 0.
-    pub fn get(&self, n: usize) -> Option<Param<'a>> {
-        if n >= self.count {
-            return None;
-        }
-        let mut at = self.values;
-        for _ in 0..n {
-            let (length, rest) = frame::i32(at)?;
-            at = rest.get(usize::try_from(length).unwrap_or(0)..)?;
-        }
-        let (length, rest) = frame::i32(at)?;
-        let bytes = usize::try_from(length).ok().and_then(|n| rest.get(..n));
-        let code = match self.formats.len() / 2 {
-            0 => 0,
-            1 => self.formats[1],
-            _ => *self.formats.get(n * 2 + 1)?,
-        };
-        Some(Param { bytes, binary: code == 1 })
-    }
 }
 
 /// Where an execution goes.
@@ -348,141 +279,4 @@ fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamTy
         (ParamType::Unknown, Some(cast)) => Some(cast),
         (declared, Some(cast)) => (declared == cast).then_some(cast),
     }
-}
-
-/// Every element of an array.
-fn array(
-    pin: &Pin,
-    source: &KeySource,
-    values: &Values<'_>,
-    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
-    match source {
-        KeySource::Null => Ok(()),
-        KeySource::Literal { index, cast, .. } => {
-            let literal = values.literals.get(*index);
-            match literal.and_then(|l| string_value(l.kind, &values.text[l.start..l.end])) {
-                Some(text) => text_array(pin, text.as_bytes(), cast.unwrap_or(ParamType::Unknown), see),
-                None => see(UNREAD),
-            }
-        }
-        KeySource::Param { number, cast, elsewhere } => {
-            let Some(param) = values.params.as_ref().and_then(|p| p.get(*number)) else {
-                return see(MISSING);
-            };
-            let Some(bytes) = param.bytes else { return Ok(()) };
-            let oid = values.types.get(*number).copied().unwrap_or(0);
-            let element = array_element(oid).or(*cast).unwrap_or(ParamType::Unknown);
-            if *elsewhere && oid == 0 {
-                return see(UNREAD);
-            }
-            if param.binary { binary_array(pin, bytes, see) } else { text_array(pin, bytes, element, see) }
-        }
-    }
-}
-
-/// Element types of the array types that keys come in (`pg_type.dat`).
-fn array_element(oid: u32) -> Option<ParamType> {
-    Some(match oid {
-        1005 => ParamType::Int2,
-        1007 => ParamType::Int4,
-        1016 => ParamType::Int8,
-        1009 => ParamType::Text,
-        1015 => ParamType::Varchar,
-        1014 => ParamType::Bpchar,
-        2951 => ParamType::Uuid,
-        1231 => ParamType::Numeric,
-        _ => return None,
-    })
-}
-
-/// `{a,"b c",NULL}`, one dimension. Source: PostgreSQL, "Array Input and Output Syntax".
-fn text_array(
-    pin: &Pin,
-    text: &[u8],
-    element: ParamType,
-    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
-    let trimmed = text.trim_ascii();
-    let Some(inner) = trimmed.strip_prefix(b"{").and_then(|t| t.strip_suffix(b"}")) else {
-        return see(UNREAD);
-    };
-    let mut rest = inner.trim_ascii();
-    while !rest.is_empty() {
-        let mut value = Vec::new();
-        let quoted = rest.first() == Some(&b'"');
-        let mut at = usize::from(quoted);
-        loop {
-            match rest.get(at) {
-                // What is escaped is not trimmed, nor taken for NULL.
-                Some(b'\\') if !quoted => return see(UNREAD),
-                Some(b'\\') => {
-                    let Some(&next) = rest.get(at + 1) else { return see(UNREAD) };
-                    value.push(next);
-                    at += 2;
-                }
-                Some(b'"') if quoted => {
-                    at += 1;
-                    break;
-                }
-                Some(b'{' | b'}' | b'"') if !quoted => return see(UNREAD),
-                Some(b',') if !quoted => break,
-                Some(&byte) => {
-                    value.push(byte);
-                    at += 1;
-                }
-                None if quoted => return see(UNREAD),
-                None => break,
-            }
-        }
-        if !quoted && value.eq_ignore_ascii_case(b"null") {
-            see(KeyValue::Null)?;
-        } else {
-            let value = if quoted { &value[..] } else { value.trim_ascii() };
-            see(pin.key_type.read_text_as(element, value, pin.how))?;
-        }
-        rest = rest[at..].trim_ascii();
-        match rest.split_first() {
-            Some((b',', more)) if !more.trim_ascii().is_empty() => rest = more.trim_ascii(),
-            None => break,
-            _ => return see(UNREAD),
-        }
-    }
-    Ok(())
-}
-
-/// The binary form: dimensions, null flag, element type, then elements. Source: `array_send`.
-fn binary_array(
-    pin: &Pin,
-    bytes: &[u8],
-    see: &mut impl FnMut(KeyValue<'_>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    const UNREAD: KeyValue<'static> = KeyValue::Unproven("the array can't be read");
-    let header = || {
-        let (dimensions, rest) = frame::i32(bytes)?;
-        let (_, rest) = frame::i32(rest)?;
-        let (oid, rest) = frame::i32(rest)?;
-        Some((dimensions, oid as u32, rest))
-    };
-    let (oid, mut rest) = match header() {
-        Some((0, _, _)) => return Ok(()),
-        Some((1, oid, rest)) if rest.len() >= 8 => (oid, &rest[8..]),
-        _ => return see(UNREAD),
-    };
-    let Some(element) = declared_type(pin, oid, None) else { return see(UNREAD) };
-    while !rest.is_empty() {
-        let Some((length, body)) = frame::i32(rest) else { return see(UNREAD) };
-        if length < 0 {
-            see(KeyValue::Null)?;
-            rest = body;
-            continue;
-        }
-        let length = length as usize;
-        let Some(value) = body.get(..length) else { return see(UNREAD) };
-        see(pin.key_type.read_binary(element, value, pin.how))?;
-        rest = &body[length..];
-    }
-    Ok(())
 }

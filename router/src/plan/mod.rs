@@ -4,8 +4,8 @@
 //! reads them for one execution. The planner proves a tier or goes down to a refusal; it never guesses.
 
 pub mod build;
-pub mod copy;
 mod cacheable;
+pub mod copy;
 pub(crate) mod dml;
 mod facts;
 pub mod locate;
@@ -14,8 +14,10 @@ pub mod pin;
 mod query;
 pub mod scatter;
 mod scope;
+mod set_config;
 #[cfg(test)]
 mod tests;
+mod traits;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
@@ -80,11 +82,31 @@ impl Refusal {
     }
 }
 
-/// A set_config('name', value, is_local) that stands alone in a SELECT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What set_config, in a SELECT of its own, sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingCall {
     /// `is_local` is true: over with the transaction.
     Local,
+    /// These, for the session.
+    Session(Vec<Assigned>),
+}
+
+/// A parameter and the value that it is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The parameter, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: SettingValue,
+}
+
+/// Where a parameter's value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingValue {
+    /// In the statement.
+    Text(String),
+    /// In a parameter, from 0.
+    Param(usize),
 }
 
 /// A lookup whose answer may be cached: one table, by its whole key.

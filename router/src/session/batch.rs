@@ -3,8 +3,8 @@
 use super::prepared::Prepared;
 use super::{End, MAX_MESSAGE, Session};
 use crate::error::ClientError;
-use crate::plan::locate::{Params, Target, Values, locate};
 use crate::plan::Refusal;
+use crate::plan::locate::{Params, Target, Values, locate};
 use crate::schema::ShardRef;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
@@ -116,7 +116,9 @@ impl Session {
                         b'P' | b'B' | b'D' | b'E' | b'C' => {}
                         // A client may leave, or mix the protocols; what came before is then without an end.
                         b'X' => return Err(End::Terminated),
-                        b'Q' => return Err(End::Fatal(ClientError::protocol("Query before the Sync of a batch"))),
+                        b'Q' => {
+                            return Err(End::Fatal(ClientError::protocol("Query before the Sync of a batch")));
+                        }
                         b'd' | b'c' | b'f' => {}
                         other => {
                             let what = format!("invalid frontend message type {other}");
@@ -197,7 +199,9 @@ impl Session {
         tail: &[u8],
         named: bool,
     ) -> Result<Arc<Prepared>, ClientError> {
-        let known = named.then(|| self.proxy.statements.find(tail, &self.path.schemas.join("\0"), &self.database.planning()));
+        let known = named.then(|| {
+            self.proxy.statements.find(tail, &self.path.schemas.join("\0"), &self.database.planning())
+        });
         if let Some(Some(known)) = known {
             return Ok(known);
         }
@@ -239,12 +243,7 @@ impl Session {
         })
     }
 
-    fn understand_bind(
-        &mut self,
-        body: &[u8],
-        at: Range<usize>,
-        here: &Here,
-    ) -> Result<Item, ClientError> {
+    fn understand_bind(&mut self, body: &[u8], at: Range<usize>, here: &Here) -> Result<Item, ClientError> {
         let (portal, rest) = frame::cstr(body).ok_or_else(malformed)?;
         let (name, rest) = frame::cstr(rest).ok_or_else(malformed)?;
         let params = Params::parse(rest).ok_or_else(malformed)?;
@@ -252,6 +251,7 @@ impl Session {
         let statement = self.current(name, statement, here)?;
         self.check_failed(&statement.plan.command)?;
         let hinted = self.hinted(&statement.text, statement.may_hint, &statement.plan)?;
+        self.assigned(&statement.plan, Some((&params, &statement.types)))?;
         let values = Values {
             text: &statement.text,
             literals: &statement.literals,
@@ -267,7 +267,12 @@ impl Session {
     }
 
     /// The statement with a plan of the schema and the search path as they are now: Postgres analyses it anew too.
-    fn current(&mut self, name: &[u8], statement: Arc<Prepared>, here: &Here) -> Result<Arc<Prepared>, ClientError> {
+    fn current(
+        &mut self,
+        name: &[u8],
+        statement: Arc<Prepared>,
+        here: &Here,
+    ) -> Result<Arc<Prepared>, ClientError> {
         let planning = self.database.planning();
         if Arc::ptr_eq(&planning, &statement.planning) && statement.path == self.path {
             return Ok(statement);

@@ -95,9 +95,13 @@ impl Session {
         for (place, item) in batch.items.iter().enumerate() {
             match item {
                 Item::Parse { .. } if place == 0 => frames |= 1,
-                Item::Bind { statement, at, key, .. } if bound.is_none() => bound = Some((statement, at, key)),
+                Item::Bind { statement, at, key, .. } if bound.is_none() => {
+                    bound = Some((statement, at, key))
+                }
                 Item::Portal { tag: b'D', .. } if bound.is_some() && frames & 6 == 0 => frames |= 2,
-                Item::Portal { tag: b'E', max_rows: 0, .. } if bound.is_some() && frames & 4 == 0 => frames |= 4,
+                Item::Portal { tag: b'E', max_rows: 0, .. } if bound.is_some() && frames & 4 == 0 => {
+                    frames |= 4
+                }
                 _ => return None,
             }
         }
@@ -163,7 +167,13 @@ impl Session {
     }
 
     /// Keeps a captured answer. `ready` is the length of the ReadyForQuery that was captured with it.
-    pub(super) fn finish_fill(&self, ticket: FillTicket, ttl: Option<Duration>, capture: &Capture, ready: usize) {
+    pub(super) fn finish_fill(
+        &self,
+        ticket: FillTicket,
+        ttl: Option<Duration>,
+        capture: &Capture,
+        ready: usize,
+    ) {
         let Some(cache) = (**self.proxy.cache.load()).clone() else { return };
         if !capture.spoiled && capture.bytes.len() >= ready {
             cache.finish_fill(ticket, &capture.bytes[..capture.bytes.len() - ready], ttl);

@@ -83,13 +83,19 @@ impl Session {
             let mut data = Buffer::default();
             match self.next_copy_message(&mut data).await? {
                 Said::Failed(reason) => {
-                    return Err(ClientError::error("57014", format!("COPY from stdin failed: {reason}")).into());
+                    return Err(
+                        ClientError::error("57014", format!("COPY from stdin failed: {reason}")).into()
+                    );
                 }
                 Said::Done => break,
                 Said::Data => self.split(plan, &mut lines, data.filled())?,
             }
-            let due: Vec<ShardRef> =
-                lines.ready.iter().filter(|(_, bytes)| bytes.len() >= SEND_AT).map(|(shard, _)| *shard).collect();
+            let due: Vec<ShardRef> = lines
+                .ready
+                .iter()
+                .filter(|(_, bytes)| bytes.len() >= SEND_AT)
+                .map(|(shard, _)| *shard)
+                .collect();
             for shard in due {
                 let bytes = lines.ready.remove(&shard).unwrap_or_default();
                 self.send_lines(shard, &bytes, text, &mut open).await?;
@@ -136,7 +142,9 @@ impl Session {
                 }
                 b'H' | b'S' => {}
                 _ => {
-                    return Err(End::Fatal(ClientError::protocol("unexpected message type during COPY from stdin")));
+                    return Err(End::Fatal(ClientError::protocol(
+                        "unexpected message type during COPY from stdin",
+                    )));
                 }
             }
         }
@@ -198,7 +206,8 @@ impl Session {
             .ok_or_else(|| refuse("22P04", format!("missing data for column \"{column}\"")))?;
         match key_type.read_copy_field(raw, &plan.null) {
             KeyValue::Key(key) => {
-                let shard = self.database.maps[group.0].locate(&key).map_err(|e| refuse("23514", e.to_string()))?;
+                let shard =
+                    self.database.maps[group.0].locate(&key).map_err(|e| refuse("23514", e.to_string()))?;
                 Ok(ShardRef { group, shard })
             }
             KeyValue::Null => Err(dml::null_key(&plan.table.name, column)),
@@ -242,8 +251,11 @@ impl Session {
         server.outstanding += 1;
         server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
         loop {
-            let (tag, len) =
-                server.wire.message(frame::MAX_MESSAGE).await.map_err(|e| ClientError::from(server.lost(&e)))?;
+            let (tag, len) = server
+                .wire
+                .message(frame::MAX_MESSAGE)
+                .await
+                .map_err(|e| ClientError::from(server.lost(&e)))?;
             let body = server.wire.body(len).to_vec();
             server.wire.consume_message(len);
             match tag {
@@ -266,14 +278,18 @@ impl Session {
             frame::put(&mut server.wire.output, b'c', &[]);
             server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
             loop {
-                let (tag, len) =
-                    server.wire.message(frame::MAX_MESSAGE).await.map_err(|e| ClientError::from(server.lost(&e)))?;
+                let (tag, len) = server
+                    .wire
+                    .message(frame::MAX_MESSAGE)
+                    .await
+                    .map_err(|e| ClientError::from(server.lost(&e)))?;
                 let body = server.wire.body(len).to_vec();
                 server.wire.consume_message(len);
                 match tag {
                     b'C' => {
                         let tag = String::from_utf8_lossy(&body).into_owned();
-                        let count = tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
+                        let count =
+                            tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
                         rows += count.unwrap_or(0);
                         break;
                     }

@@ -1,7 +1,7 @@
 //! COPY TO STDOUT of a sharded table: one shard's lines after another's, as one stream.
 
-use super::Session;
 use super::End;
+use super::Session;
 use super::simple::Failure;
 use crate::error::ClientError;
 use crate::plan::Access;
@@ -38,15 +38,19 @@ impl Session {
         let mut rows = 0;
         loop {
             let server = &mut self.servers[index].lease;
-            let (tag, len) =
-                server.wire.message(frame::MAX_MESSAGE).await.map_err(|e| ClientError::from(server.lost(&e)))?;
+            let (tag, len) = server
+                .wire
+                .message(frame::MAX_MESSAGE)
+                .await
+                .map_err(|e| ClientError::from(server.lost(&e)))?;
             let body = server.wire.body(len);
             match tag {
                 b'd' => frame::put(&mut self.client.output, b'd', body),
                 b'H' if first => frame::put(&mut self.client.output, b'H', body),
                 b'C' => {
                     let tag = String::from_utf8_lossy(body);
-                    let count = tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
+                    let count =
+                        tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
                     rows = count.unwrap_or(0);
                 }
                 b'E' => {

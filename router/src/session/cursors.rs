@@ -19,9 +19,10 @@ impl Session {
     pub(super) fn cursor_shard(&self, text: &str) -> Result<Option<ShardRef>, ClientError> {
         let first = self.servers.first().map(|participant| participant.shard);
         match cursor_name(text) {
-            None if self.servers.len() > 1 => {
-                Err(ClientError::error("0A000", "CLOSE ALL in a transaction over several shards is not supported yet"))
-            }
+            None if self.servers.len() > 1 => Err(ClientError::error(
+                "0A000",
+                "CLOSE ALL in a transaction over several shards is not supported yet",
+            )),
             None => Ok(first),
             Some(name) => Ok(self.portal_shard(name.as_bytes()).or(first)),
         }
@@ -40,7 +41,11 @@ impl Session {
 fn cursor_name(text: &str) -> Option<String> {
     let words = tokens(text);
     match (words.first(), words.last()) {
-        (Some(first), Some(last)) if first.eq_ignore_ascii_case("close") && last.eq_ignore_ascii_case("all") => None,
+        (Some(first), Some(last))
+            if first.eq_ignore_ascii_case("close") && last.eq_ignore_ascii_case("all") =>
+        {
+            None
+        }
         (_, Some(last)) => Some(identifier(last)),
         (_, None) => None,
     }

@@ -59,9 +59,10 @@ impl Session {
         if !has_unknown(&decided) {
             return Ok(decided);
         }
-        self.database.refresh(Some(&planning)).await.map_err(|e| {
-            ClientError::error("58000", format!("the schema could not be read: {e}"))
-        })?;
+        self.database
+            .refresh(Some(&planning))
+            .await
+            .map_err(|e| ClientError::error("58000", format!("the schema could not be read: {e}")))?;
         let decided = self.decide_with(&self.database.planning(), text)?;
         match unknown(&decided) {
             // Sent to one shard it could be answered from rows of that shard alone, if the table appeared meanwhile.
@@ -83,8 +84,11 @@ impl Session {
             }
             let last = scan.semicolons.last().copied();
             let several = scan.semicolons.len() > 1 || last.is_some_and(|at| at + 1 < scan.end);
-            let atomic = several && creates_routine(scan, text) && text.to_ascii_uppercase().contains("ATOMIC");
-            if atomic && !text[..scan.end].trim_end_matches([';', ' ', '\n']).to_ascii_uppercase().ends_with("END") {
+            let atomic =
+                several && creates_routine(scan, text) && text.to_ascii_uppercase().contains("ATOMIC");
+            if atomic
+                && !text[..scan.end].trim_end_matches([';', ' ', '\n']).to_ascii_uppercase().ends_with("END")
+            {
                 return Err(ClientError::error("0A000", "a routine with BEGIN ATOMIC must be sent alone"));
             }
             if !several || atomic {
@@ -110,12 +114,7 @@ impl Session {
         })
     }
 
-    fn decision(
-        &self,
-        planning: &Planning,
-        text: &str,
-        scan: &mut Scan,
-    ) -> Result<Decision, ClientError> {
+    fn decision(&self, planning: &Planning, text: &str, scan: &mut Scan) -> Result<Decision, ClientError> {
         let plan = planning.plan(text, scan, &self.path);
         let values = Values { text, literals: &scan.literals, params: None, types: &[] };
         let target = match self.hinted(text, scan.has_block_comment, &plan)? {
@@ -150,10 +149,14 @@ impl Session {
     pub(super) fn plan_text(&self, planning: &Arc<Planning>, text: &str) -> Result<Planned, ClientError> {
         SCAN.with(|scan| {
             let scan = &mut *scan.borrow_mut();
-            scan.run(text).map_err(|_| ClientError::error("42601", "unterminated quoted string or comment"))?;
+            scan.run(text)
+                .map_err(|_| ClientError::error("42601", "unterminated quoted string or comment"))?;
             let last = scan.semicolons.last().copied();
             if scan.semicolons.len() > 1 || last.is_some_and(|at| at + 1 < scan.end) {
-                return Err(ClientError::error("42601", "cannot insert multiple commands into a prepared statement"));
+                return Err(ClientError::error(
+                    "42601",
+                    "cannot insert multiple commands into a prepared statement",
+                ));
             }
             let plan = planning.plan(text, scan, &self.path);
             Ok(Planned {
@@ -166,7 +169,12 @@ impl Session {
     }
 
     /// Where a hint sends the statement.
-    pub(super) fn hinted(&self, text: &str, may_be: bool, plan: &Plan) -> Result<Option<ShardRef>, ClientError> {
+    pub(super) fn hinted(
+        &self,
+        text: &str,
+        may_be: bool,
+        plan: &Plan,
+    ) -> Result<Option<ShardRef>, ClientError> {
         if plan.command == crate::sql::command::Command::Cursor {
             return self.cursor_shard(text);
         }
@@ -181,7 +189,10 @@ impl Session {
             Some(Hint::Shard(n)) => {
                 let count = self.database.maps[group.0].shard_count();
                 if n >= count {
-                    return Err(bad(format!("there is no shard {n}: the group has shards 0 to {}", count - 1)));
+                    return Err(bad(format!(
+                        "there is no shard {n}: the group has shards 0 to {}",
+                        count - 1
+                    )));
                 }
                 Ok(Some(ShardRef { group, shard: ShardId(n) }))
             }
@@ -205,6 +216,11 @@ impl Session {
         self.next_shard = self.next_shard.wrapping_add(1);
         ShardRef { group, shard: ShardId(self.next_shard % count) }
     }
+}
+
+/// Where statements are described before their key is known: object ids differ from shard to shard, so always there.
+pub(super) fn first_shard(group: GroupId) -> ShardRef {
+    ShardRef { group, shard: ShardId(0) }
 }
 
 /// The group that a hint's shard number belongs to: that of the tables the statement names.

@@ -1,24 +1,20 @@
 //! Running a batch: on one shard as it came, or piece by piece where its statements go to different places.
 
 use super::batch::{Batch, Item};
-use super::prepared::Prepared;
 use super::caching::Asked;
+use super::decide::first_shard;
 use super::parameters::with_values;
+use super::pieces::bound_here;
 use super::relay::{Capture, Relay, Step};
 use super::simple::Failure;
-use super::transaction::Transaction;
+use super::writer::Writer;
 use super::{End, Session};
-use crate::error::ClientError;
 use crate::plan::locate::{Params, Target};
 use crate::plan::{Access, Plan};
-use crate::reply;
 use crate::schema::ShardRef;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
-use shardway_pool::prepared::StatementId;
-use shardway_pool::server::ServerConn;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes of a ReadyForQuery message.
@@ -141,7 +137,10 @@ impl Session {
         let shard = match (shard, group) {
             (Some(shard), Some(group)) if shard.group != group => return None,
             (Some(shard), _) => shard,
-            (None, Some(group)) => self.any_shard(group),
+            (None, Some(group)) if batch.items.iter().any(|i| matches!(i, Item::Bind { .. })) => {
+                self.any_shard(group)
+            }
+            (None, Some(group)) => first_shard(group),
             // Close alone, or an empty batch: no server is needed.
             (None, None) => return None,
         };
@@ -166,7 +165,8 @@ impl Session {
             Asked::Fill(ticket, ttl) => {
                 let mut capture = self.capture();
                 let access = Access::ReadPrimary;
-                let done = self.unit(shard, access, &batch.bytes, &batch.items, true, Some(&mut capture)).await;
+                let done =
+                    self.unit(shard, access, &batch.bytes, &batch.items, true, Some(&mut capture)).await;
                 let failed = done?;
                 if !failed {
                     self.finish_fill(ticket, ttl, &capture, READY_LEN);
@@ -197,7 +197,7 @@ impl Session {
     }
 
     /// Sends items to one shard, with a Sync behind them. Whether the answer is an error.
-    async fn unit(
+    pub(super) async fn unit(
         &mut self,
         shard: ShardRef,
         access: Access,
@@ -230,6 +230,7 @@ impl Session {
                 if !failed {
                     self.remember_set_config(shard, bytes.filled(), items).await;
                 }
+                let index = self.servers.iter().position(|p| p.shard == shard).unwrap_or(index);
                 self.follow(index, outcome.status);
                 Ok(failed)
             }
@@ -286,152 +287,15 @@ impl Session {
             if statement.plan.setting.is_none() {
                 continue;
             }
-            let params = frame::cstr(&bytes[at.start + HEADER..at.end]).and_then(|(_, rest)| frame::cstr(rest));
+            let params =
+                frame::cstr(&bytes[at.start + HEADER..at.end]).and_then(|(_, rest)| frame::cstr(rest));
             let params = params.and_then(|(_, rest)| Params::parse(rest));
-            let text = params.and_then(|params| with_values(&statement.text, &statement.types, &params));
+            let Some(params) = params else { continue };
+            if let Ok(Some(assigned)) = self.assigned(&statement.plan, Some((&params, &statement.types))) {
+                self.note_assigned(shard, assigned);
+            }
+            let text = with_values(&statement.text, &statement.types, &params);
             self.set_config_everywhere(shard, text).await;
-        }
-    }
-
-    /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
-    /// one transaction, as the batch is in Postgres.
-    async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
-        let together = self.needs_transaction(batch);
-        let mut at = 0;
-        while at < batch.items.len() {
-            let end = piece_end(&batch.items, at);
-            // Statements that the session answers itself end no transaction of a batch but by COMMIT or ROLLBACK.
-            let servers = batch.items[at..end].iter().any(|item| {
-                matches!(item, Item::Bind { statement, .. } if self.is_servers(&statement.plan.command))
-            });
-            if together && servers && self.transaction.is_none() {
-                self.transaction = Some(Transaction::implicit());
-            }
-            if self.piece(&batch.bytes, &batch.items[at..end], started).await? {
-                return Ok(Progress { failed: true, ready: false });
-            }
-            at = end;
-        }
-        Ok(Progress { failed: false, ready: false })
-    }
-
-    /// Whether what a batch does must hold together: its writes, or a portal until it is executed.
-    fn needs_transaction(&self, batch: &Batch) -> bool {
-        let binds = || batch.items.iter().filter_map(|i| match i {
-            Item::Bind { statement, .. } if self.is_servers(&statement.plan.command) => Some(&statement.plan),
-            _ => None,
-        });
-        let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
-        writes || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
-    }
-
-    /// One statement's messages, or a message that belongs to none. Whether the answer is an error.
-    async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
-        match &items[0] {
-            Item::Fail { error, parse: Some(parse) } => {
-                return Err(self.in_postgres_words(parse, error.clone()).await.into());
-            }
-            Item::Fail { error, parse: None } => return Err(error.clone().into()),
-            Item::CloseStatement { .. } => {
-                self.client.output.extend(reply::CLOSE_COMPLETE);
-                self.settle(items, 0);
-                return Ok(false);
-            }
-            Item::Portal { tag, portal, .. } => return self.portal(bytes, items, *tag, portal).await,
-            _ => {}
-        }
-        let bind = items.iter().enumerate().find_map(|(at, item)| match item {
-            Item::Bind { statement, target, key, .. } => Some((at, statement.clone(), target.clone(), key.clone())),
-            _ => None,
-        });
-        let Some((at, statement, target, key)) = bind else { return self.unbound(bytes, items).await };
-        if !self.is_servers(&statement.plan.command) {
-            return self.control_piece(&statement, items).await;
-        }
-        let target = match target {
-            Ok(target) => target,
-            Err(refusal) => {
-                let failed = at > 0 && self.unbound(bytes, &items[..at]).await?;
-                return if failed { Ok(true) } else { Err(ClientError::from(refusal).into()) };
-            }
-        };
-        match target {
-            Target::Several(group, shards) => {
-                self.scatter_extended(&statement, group, shards, bytes, items).await?;
-                self.proxy.metrics.ran(crate::plan::Tier::Scatter, started.elapsed());
-                Ok(false)
-            }
-            target => {
-                let shard = self.single_shard(&statement.plan, target)?;
-                self.begin_write(&statement.plan, key.as_deref()).await;
-                let done = self.unit(shard, statement.plan.access, bytes, items, false, None).await;
-                self.end_write().await;
-                let failed = done?;
-                self.after_ddl(&statement.plan).await;
-                self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
-                Ok(failed)
-            }
-        }
-    }
-
-    /// A message for a portal that an earlier piece or batch bound.
-    async fn portal(&mut self, bytes: &Buffer, items: &[Item], tag: u8, portal: &[u8]) -> Result<bool, Failure> {
-        match self.portal_shard(portal) {
-            Some(shard) => self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await,
-            // Closing what is not there is no error.
-            None if tag == b'C' => {
-                self.client.output.extend(reply::CLOSE_COMPLETE);
-                Ok(false)
-            }
-            None => {
-                let name = String::from_utf8_lossy(portal);
-                Err(ClientError::error("34000", format!("portal \"{name}\" does not exist")).into())
-            }
-        }
-    }
-
-    /// Parse and Describe of a statement without a Bind: any shard knows.
-    pub(super) async fn unbound(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
-        let Some(Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. }) = items.first() else {
-            return Ok(false);
-        };
-        if !self.is_servers(&statement.plan.command) {
-            self.describe_control(items);
-            return Ok(false);
-        }
-        let shard = self.any_shard(super::decide::plan_group(&statement.plan));
-        self.unit(shard, Access::Read, bytes, items, false, None).await
-    }
-
-    /// What a session answers itself, in extended protocol.
-    async fn control_piece(&mut self, statement: &Arc<Prepared>, items: &[Item]) -> Result<bool, Failure> {
-        for item in items {
-            match item {
-                Item::Portal { tag: b'E', .. } => {
-                    self.check_failed(&statement.plan.command)?;
-                    self.control(&statement.plan, &statement.text).await?;
-                }
-                other => self.describe_control(std::slice::from_ref(other)),
-            }
-        }
-        Ok(false)
-    }
-
-    fn describe_control(&mut self, items: &[Item]) {
-        self.settle(items, 0);
-        let out = &mut self.client.output;
-        for item in items {
-            match item {
-                Item::Parse { .. } => out.extend(reply::PARSE_COMPLETE),
-                Item::Bind { .. } => out.extend(reply::BIND_COMPLETE),
-                Item::DescribeStatement { .. } => {
-                    out.extend(reply::NO_PARAMETERS);
-                    out.extend(reply::NO_DATA);
-                }
-                Item::Portal { tag: b'D', .. } => out.extend(reply::NO_DATA),
-                Item::Portal { tag: b'C', .. } | Item::CloseStatement { .. } => out.extend(reply::CLOSE_COMPLETE),
-                Item::Portal { .. } | Item::Fail { .. } => {}
-            }
         }
     }
 
@@ -458,9 +322,9 @@ impl Session {
 
 /// How far a batch came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Progress {
-    failed: bool,
-    ready: bool,
+pub(super) struct Progress {
+    pub(super) failed: bool,
+    pub(super) ready: bool,
 }
 
 /// The access that a batch needs, given what it needed so far and one more statement.
@@ -470,144 +334,5 @@ fn stronger(so_far: Access, plan: &Plan, runs: bool) -> Access {
         (Access::Write, _) | (_, Access::Write) => Access::Write,
         (Access::ReadPrimary, _) | (_, Access::ReadPrimary) => Access::ReadPrimary,
         _ => Access::Read,
-    }
-}
-
-fn bound_here(items: &[Item], name: &[u8]) -> bool {
-    items.iter().any(|item| matches!(item, Item::Bind { portal, .. } if portal == name))
-}
-
-/// Where the piece that starts at `at` ends: a statement's Parse, Bind and Describes and its portal's Describes and
-/// Executes are one piece, any other message is one by itself.
-fn piece_end(items: &[Item], at: usize) -> usize {
-    let (Item::Parse { statement: first, .. }
-    | Item::Bind { statement: first, .. }
-    | Item::DescribeStatement { statement: first, .. }) = &items[at]
-    else {
-        return at + 1;
-    };
-    let mut bound = None;
-    for (i, item) in items.iter().enumerate().skip(at) {
-        let belongs = match item {
-            Item::Parse { .. } => i == at,
-            Item::DescribeStatement { statement, .. } => statement.id == first.id,
-            Item::Bind { statement, portal, .. } => {
-                bound.is_none() && statement.id == first.id && bound.replace(portal).is_none()
-            }
-            Item::Portal { portal, .. } => bound == Some(portal),
-            Item::CloseStatement { .. } | Item::Fail { .. } => false,
-        };
-        if !belongs {
-            return i;
-        }
-    }
-    items.len()
-}
-
-/// Whether a portal is executed in another piece than the one that binds it.
-fn executes_apart(items: &[Item]) -> bool {
-    let mut at = 0;
-    while at < items.len() {
-        if let Item::Portal { tag: b'D' | b'E', portal, .. } = &items[at]
-            && bound_here(&items[..at], portal)
-        {
-            return true;
-        }
-        at = piece_end(items, at);
-    }
-    false
-}
-
-/// Writes messages for a server, with statement names that it knows, and the script of what they are answered with.
-struct Writer<'a> {
-    server: &'a mut ServerConn,
-    script: &'a mut std::collections::VecDeque<Step>,
-    max: usize,
-}
-
-impl Writer<'_> {
-    fn item(&mut self, bytes: &[u8], item: &Item) {
-        match item {
-            Item::Parse { at, statement, name } if name.is_empty() => {
-                self.server.unnamed = Some(statement.id);
-                self.server.wire.output.extend(&bytes[at.clone()]);
-                self.script.push_back(Step::ForwardUnnamed);
-            }
-            Item::Parse { statement, .. } => {
-                if self.server.prepared.touch(statement.id) {
-                    self.script.push_back(Step::KnownParse(statement.id));
-                } else {
-                    self.parse(statement);
-                    self.script.push_back(Step::ForwardParse(statement.id));
-                    self.evict(statement.id);
-                }
-            }
-            Item::Bind { at, statement, named, .. } => {
-                self.ensure(statement, *named);
-                if *named { self.bind(&bytes[at.clone()], statement) } else { self.copy(&bytes[at.clone()]) }
-            }
-            Item::DescribeStatement { statement, named } => {
-                self.ensure(statement, *named);
-                let name = if *named { statement.id.server_name() } else { String::new() };
-                frame::put(&mut self.server.wire.output, b'D', &[b"S", name.as_bytes(), b"\0"].concat());
-                self.script.push_back(Step::Forward);
-            }
-            Item::Portal { at, .. } => self.copy(&bytes[at.clone()]),
-            Item::CloseStatement { .. } => self.script.push_back(Step::Fabricate(reply::CLOSE_COMPLETE)),
-            Item::Fail { .. } => {}
-        }
-    }
-
-    fn copy(&mut self, message: &[u8]) {
-        self.server.wire.output.extend(message);
-        self.script.push_back(Step::Forward);
-    }
-
-    /// Sees to it that the server has the statement.
-    fn ensure(&mut self, statement: &Prepared, named: bool) {
-        if !named {
-            if self.server.unnamed != Some(statement.id) {
-                self.server.unnamed = Some(statement.id);
-                frame::put(&mut self.server.wire.output, b'P', &[b"\0", &statement.parse_tail[..]].concat());
-                self.script.push_back(Step::Swallow);
-            }
-            return;
-        }
-        if !self.server.prepared.touch(statement.id) {
-            self.parse(statement);
-            self.script.push_back(Step::SwallowParse(statement.id));
-            self.evict(statement.id);
-        }
-    }
-
-    fn parse(&mut self, statement: &Prepared) {
-        let name = statement.id.server_name();
-        let body = [name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
-        frame::put(&mut self.server.wire.output, b'P', &body);
-    }
-
-    /// Counts the statement in; closes the one that the server used longest ago if it has too many.
-    fn evict(&mut self, id: StatementId) {
-        if let Some(old) = self.server.prepared.insert(id, self.max) {
-            let name = old.server_name();
-            frame::put(&mut self.server.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
-            self.script.push_back(Step::SwallowClose(old));
-        }
-    }
-
-    /// Bind, with the server's name of the statement in the place of the client's.
-    fn bind(&mut self, message: &[u8], statement: &Prepared) {
-        let body = &message[HEADER..];
-        let Some((portal, rest)) = frame::cstr(body) else { return };
-        let Some((_, rest)) = frame::cstr(rest) else { return };
-        let name = statement.id.server_name();
-        let length = 4 + portal.len() + 1 + name.len() + 1 + rest.len();
-        let out = &mut self.server.wire.output;
-        out.push(b'B');
-        out.extend(&(length as u32).to_be_bytes());
-        for part in [portal, b"\0", name.as_bytes(), b"\0", rest] {
-            out.extend(part);
-        }
-        self.script.push_back(Step::Forward);
     }
 }

@@ -11,6 +11,7 @@ mod cursors;
 mod decide;
 mod extended;
 mod parameters;
+mod pieces;
 mod prepared;
 pub mod relay;
 mod savepoints;
@@ -19,6 +20,7 @@ mod servers;
 mod simple;
 mod transaction;
 mod words;
+mod writer;
 
 use crate::database::Database;
 use crate::error::{ClientError, Severity};
@@ -44,8 +46,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use transaction::Transaction;
 
-pub use prepared::Statements;
 pub use parameters::is_utf8;
+pub use prepared::Statements;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub struct Session {
     mark: Option<WriteMark>,
     /// A server was lost while it wrote: nobody knows what it did.
     outcome_unknown: bool,
+    /// Servers are not given back yet: what a statement did to them is still to be noted.
+    holding: bool,
     /// Rotates over shards where any will do.
     next_shard: u32,
 }
@@ -141,6 +145,7 @@ impl Session {
             moved: 0,
             mark: None,
             outcome_unknown: false,
+            holding: false,
         };
         session.settings_changed();
         session
@@ -258,7 +263,8 @@ impl Session {
                 Phase::Stopping => true,
             };
             if leave {
-                let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
+                let error =
+                    ClientError::fatal("57P01", "terminating connection due to administrator command");
                 return Err(End::Fatal(error));
             }
             let pool = &self.world.config.pool;
@@ -322,7 +328,13 @@ impl Session {
 
     fn status(&self) -> u8 {
         match &self.transaction {
-            Some(t) if t.explicit => if t.failed { b'E' } else { b'T' },
+            Some(t) if t.explicit => {
+                if t.failed {
+                    b'E'
+                } else {
+                    b'T'
+                }
+            }
             _ => b'I',
         }
     }

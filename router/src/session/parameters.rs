@@ -4,8 +4,8 @@ use super::Session;
 use super::servers::{Participant, refused};
 use super::transaction::Answer;
 use crate::error::{ClientError, Severity};
-use crate::plan::Access;
 use crate::plan::locate::Params;
+use crate::plan::{Access, Assigned, Plan, SettingCall, SettingValue};
 use crate::plan_cache::SearchPath;
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
@@ -64,11 +64,15 @@ impl Session {
             }
             match self.lease(&server).await {
                 Ok(lease) if plain => {
-                    return Ok(pool.greeting().map_or_else(|| lease.parameters.clone(), |known| (*known).clone()));
+                    return Ok(pool
+                        .greeting()
+                        .map_or_else(|| lease.parameters.clone(), |known| (*known).clone()));
                 }
                 Ok(lease) => return self.try_settings(at, lease).await,
                 // A server that says no to this role says it for all shards.
-                Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => return Err(error),
+                Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => {
+                    return Err(error);
+                }
                 Err(error) => match pool.greeting().filter(|_| plain) {
                     // It was let in there before; what else it may ask is another matter.
                     Some(known) => return Ok((*known).clone()),
@@ -84,7 +88,8 @@ impl Session {
         let shards = || self.database.shards_of(GroupId(0)).map(|at| (at, self.database.shard(at)));
         let primaries = shards().map(|(at, shard)| (at, shard.primary().clone()));
         let replicas = shards().flat_map(|(at, shard)| {
-            let others = shard.servers.iter().filter(|s| !Arc::ptr_eq(s, shard.primary()) && s.health.is_up());
+            let others =
+                shard.servers.iter().filter(|s| !Arc::ptr_eq(s, shard.primary()) && s.health.is_up());
             others.map(move |server| (at, server.clone()))
         });
         primaries.chain(replicas).collect()
@@ -140,7 +145,12 @@ impl Session {
     }
 
     /// SET of a session parameter: takes effect now, and stays if the transaction it is in commits.
-    pub(super) async fn set(&mut self, name: &str, value: Option<String>, text: &str) -> Result<(), ClientError> {
+    pub(super) async fn set(
+        &mut self,
+        name: &str,
+        value: Option<String>,
+        text: &str,
+    ) -> Result<(), ClientError> {
         if sets_default(text) {
             return self.reset(name, text).await;
         }
@@ -230,7 +240,11 @@ impl Session {
     }
 
     /// SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
-    pub(super) async fn set_local(&mut self, text: &str, search_path: Option<&str>) -> Result<Answer, ClientError> {
+    pub(super) async fn set_local(
+        &mut self,
+        text: &str,
+        search_path: Option<&str>,
+    ) -> Result<Answer, ClientError> {
         let words = tokens(text);
         let is = |n: usize, word: &str| words.get(n).is_some_and(|w| w.eq_ignore_ascii_case(word));
         let (tag, what) = match () {
@@ -239,7 +253,11 @@ impl Session {
             () => ("SET", "SET LOCAL"),
         };
         if self.transaction.is_none() {
-            return Ok(Answer::Warned("25P01", format!("{what} can only be used in transaction blocks"), tag));
+            return Ok(Answer::Warned(
+                "25P01",
+                format!("{what} can only be used in transaction blocks"),
+                tag,
+            ));
         }
         // A parameter with a dot in its name takes any value: no server needs to be asked yet.
         let custom = is(1, "local") && is(3, ".");
@@ -251,6 +269,50 @@ impl Session {
             self.path = SearchPath::parse(path, &self.user);
         }
         Ok(Answer::Tag(tag))
+    }
+
+    /// What set_config(…, false) will set for the session. Errors: a value that can't be read, or must not be.
+    pub(super) fn assigned(
+        &self,
+        plan: &Plan,
+        values: Option<(&Params<'_>, &[u32])>,
+    ) -> Result<Option<Vec<(String, String)>>, ClientError> {
+        let Some(SettingCall::Session(all)) = &plan.setting else { return Ok(None) };
+        let unread = || {
+            ClientError::error(
+                "0A000",
+                "the value that set_config sets must be a constant, or a parameter of type text",
+            )
+        };
+        let mut read = Vec::with_capacity(all.len());
+        for Assigned { name, value } in all {
+            let value = match value {
+                SettingValue::Text(text) => text.clone(),
+                SettingValue::Param(n) => {
+                    values.and_then(|(params, types)| text_param(params, types, *n)).ok_or_else(unread)?
+                }
+            };
+            self.check_setting(name, Some(&value))?;
+            read.push((name.clone(), value));
+        }
+        Ok(Some(read))
+    }
+
+    /// set_config(…, false) ran on a server: it stays with the client, and is known to be in place there.
+    pub(super) fn note_assigned(&mut self, ran: ShardRef, assigned: Vec<(String, String)>) {
+        let record = |settings: &mut Settings| {
+            assigned.iter().for_each(|(name, value)| settings.set_value(name, value))
+        };
+        if self.transaction.is_some() {
+            return self.settings_in_transaction(record);
+        }
+        let mut settings = (*self.settings).clone();
+        record(&mut settings);
+        self.settings = Arc::new(settings);
+        if let Some(participant) = self.servers.iter_mut().find(|p| p.shard == ran) {
+            participant.lease.settings = self.settings.clone();
+        }
+        self.settings_changed();
     }
 
     /// set_config(…, true) ran on one server of the transaction: the others, and those to come, are told. Without the
@@ -300,12 +362,21 @@ impl Session {
             "client_encoding" | "names" if !unsharded && !value.is_some_and(is_utf8) => {
                 refuse("client_encoding must be UTF8: keys are read from text")
             }
-            name if name.starts_with("shardway.") => {
-                refuse("shardway.* parameters are not supported yet; use /* shard: n */ or /* sharding_key: 'k' */")
-            }
+            name if name.starts_with("shardway.") => refuse(
+                "shardway.* parameters are not supported yet; use /* shard: n */ or /* sharding_key: 'k' */",
+            ),
             _ => Ok(()),
         }
     }
+}
+
+/// A parameter's text; `None` if it is NULL, or in the binary form of another type than text.
+fn text_param(params: &Params<'_>, types: &[u32], n: usize) -> Option<String> {
+    const TEXTS: [u32; 4] = [0, 25, 705, 1043];
+    let param = params.get(n)?;
+    let declared = types.get(n).copied().unwrap_or_default();
+    let text = std::str::from_utf8(param.bytes?).ok()?;
+    (!param.binary || TEXTS.contains(&declared) && !text.contains('\0')).then(|| text.to_owned())
 }
 
 /// A statement's text with its parameters in it; `None` if one can't be written as a literal. For set_config, whose
@@ -349,7 +420,9 @@ fn fatal(error: ClientError) -> ClientError {
 fn is_plain(settings: &Settings) -> bool {
     settings.iter().all(|(name, _)| match (name, settings.value(name)) {
         // Longer names are cut, and other characters replaced.
-        ("application_name", Some(value)) => value.len() < 64 && value.bytes().all(|b| (b' '..=b'~').contains(&b)),
+        ("application_name", Some(value)) => {
+            value.len() < 64 && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+        }
         ("extra_float_digits", Some(value)) => value.parse().is_ok_and(|digits| (-15..=3).contains(&digits)),
         _ => false,
     })
@@ -365,6 +438,7 @@ fn sets_default(text: &str) -> bool {
 
 /// Whether a client_encoding means UTF-8, in any of the spellings that Postgres takes.
 pub fn is_utf8(value: &str) -> bool {
-    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain: String =
+        value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     matches!(plain.as_str(), "utf8" | "unicode")
 }

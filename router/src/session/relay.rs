@@ -92,6 +92,8 @@ pub struct Relay<'a> {
     /// Whether answers follow a script.
     extended: bool,
     outcome: Outcome,
+    /// The FATAL error that the server said before it closed.
+    last_words: Option<String>,
     /// Bytes of a message's body that are still to be passed on.
     passing: usize,
     copy_in: CopyIn,
@@ -138,6 +140,7 @@ impl<'a> Relay<'a> {
             forward_ready,
             extended,
             outcome: Outcome::default(),
+            last_words: None,
             passing: 0,
             copy_in: CopyIn::No,
             copying: 0,
@@ -211,7 +214,9 @@ impl<'a> Relay<'a> {
             }
             let from_client = self.poll_client(cx)?;
             match self.server.wire.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.server_gone(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(self.server_gone(io::ErrorKind::UnexpectedEof.into())));
+                }
                 Poll::Ready(Ok(_)) => self.pass(cx)?,
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(self.server_gone(e))),
                 Poll::Pending if from_client.is_ready() && to_server.is_ready() => {}
@@ -221,6 +226,7 @@ impl<'a> Relay<'a> {
     }
 
     fn server_gone(&self, cause: io::Error) -> Broken {
+        let cause = self.last_words.clone().map_or(cause, io::Error::other);
         Broken::Server { cause, torn: self.passing > 0 }
     }
 
@@ -337,6 +343,12 @@ impl<'a> Relay<'a> {
                     return Ok(Keep::Before(bytes));
                 }
                 let body = &self.server.wire.input.filled()[at + HEADER..at + len];
+                if let Some(b"FATAL" | b"PANIC") = frame::error_field(body, b'V') {
+                    // It ends that server's connection, not the client's: its end is due next, and told with this.
+                    let words = frame::error_field(body, b'M').unwrap_or_default();
+                    self.last_words = Some(String::from_utf8_lossy(words).into_owned());
+                    return Ok(Keep::Drop);
+                }
                 let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
                 self.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
                 if self.copy_in == CopyIn::Data {
@@ -493,7 +505,8 @@ enum Keep {
 pub(super) fn move_position(body: &[u8], characters: usize) -> Vec<u8> {
     let mut moved = Vec::with_capacity(body.len() + 4);
     for field in body.split_inclusive(|&byte| byte == 0) {
-        let position = field.strip_prefix(b"P").and_then(|digits| std::str::from_utf8(&digits[..digits.len() - 1]).ok());
+        let position =
+            field.strip_prefix(b"P").and_then(|digits| std::str::from_utf8(&digits[..digits.len() - 1]).ok());
         match position.and_then(|position| position.parse::<usize>().ok()) {
             Some(position) => moved.extend_from_slice(format!("P{}\0", position + characters).as_bytes()),
             None => moved.extend_from_slice(field),

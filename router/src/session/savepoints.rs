@@ -37,10 +37,18 @@ impl Session {
         let name = words.last().map(|word| identifier(word)).unwrap_or_default();
         match &self.transaction {
             Some(transaction) if transaction.explicit && transaction.lost => {
-                return Err(ClientError::error("25P02", "a server of this transaction is gone: it can only be rolled back"));
+                return Err(ClientError::error(
+                    "25P02",
+                    "a server of this transaction is gone: it can only be rolled back",
+                ));
             }
             Some(transaction) if transaction.explicit => {}
-            _ => return Err(ClientError::error("25P01", format!("{long} can only be used in transaction blocks"))),
+            _ => {
+                return Err(ClientError::error(
+                    "25P01",
+                    format!("{long} can only be used in transaction blocks"),
+                ));
+            }
         }
         if kind != Kind::RollBack {
             self.check_failed(&Command::Show)?;

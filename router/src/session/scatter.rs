@@ -72,7 +72,8 @@ impl Session {
         let scatter = scatter_of(&statement.plan)?;
         let asked = Asked::of(items, bytes)?;
         self.answer_before_bind(bytes, &items[..asked.bind]).await?;
-        let params = Params::parse(asked.params).ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
+        let params = Params::parse(asked.params)
+            .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
         let window = window(&scatter, Some(&params))?;
         let sql = shard_sql(&scatter);
         let messages = shard_messages(&sql, statement, asked.params, &params, scatter.order.len());
@@ -108,11 +109,19 @@ impl Session {
     }
 
     /// Servers of the shards that are asked.
-    async fn open(&mut self, scatter: &Scatter, group: GroupId, shards: Vec<ShardId>) -> Result<Vec<usize>, ClientError> {
+    async fn open(
+        &mut self,
+        scatter: &Scatter,
+        group: GroupId,
+        shards: Vec<ShardId>,
+    ) -> Result<Vec<usize>, ClientError> {
         let floats = scatter.order.iter().any(|key| key.float);
         let digits = self.settings.value("extra_float_digits").map(|v| v.parse::<i32>().unwrap_or(0));
         if floats && digits.is_some_and(|digits| digits < 1) {
-            return Err(ClientError::error("0A000", "ordering by floats over several shards needs extra_float_digits of 1 or more"));
+            return Err(ClientError::error(
+                "0A000",
+                "ordering by floats over several shards needs extra_float_digits of 1 or more",
+            ));
         }
         let all: Vec<ShardRef> = match shards.is_empty() {
             true => self.database.shards_of(group).collect(),
@@ -354,12 +363,18 @@ fn window(scatter: &Scatter, params: Option<&Params<'_>>) -> Result<Window, Clie
 }
 
 /// A row count; `None` for NULL.
-fn rows(count: &Count, params: Option<&Params<'_>>, code: &str, what: &str) -> Result<Option<u64>, ClientError> {
+fn rows(
+    count: &Count,
+    params: Option<&Params<'_>>,
+    code: &str,
+    what: &str,
+) -> Result<Option<u64>, ClientError> {
     let number = match count {
         Count::Fixed(n) => return Ok(Some(*n)),
         Count::Param(n) => *n,
     };
-    let unread = || ClientError::error("0A000", format!("the value of {what} can't be read over several shards"));
+    let unread =
+        || ClientError::error("0A000", format!("the value of {what} can't be read over several shards"));
     let param = params.and_then(|p| p.get(number)).ok_or_else(unread)?;
     let Some(bytes) = param.bytes else { return Ok(None) };
     let value = if param.binary {
@@ -372,7 +387,9 @@ fn rows(count: &Count, params: Option<&Params<'_>>, code: &str, what: &str) -> R
     } else {
         std::str::from_utf8(bytes).ok().and_then(|t| t.trim().parse().ok()).ok_or_else(unread)?
     };
-    u64::try_from(value).map(Some).map_err(|_| ClientError::error(code, format!("{what} must not be negative")))
+    u64::try_from(value)
+        .map(Some)
+        .map_err(|_| ClientError::error(code, format!("{what} must not be negative")))
 }
 
 /// What a client asked of a scattered statement.
@@ -389,7 +406,9 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn of(items: &[Item], bytes: &'a Buffer) -> Result<Self, ClientError> {
-        let refuse = |what: &str| ClientError::error("0A000", format!("{what} over several shards is not supported yet"));
+        let refuse = |what: &str| {
+            ClientError::error("0A000", format!("{what} over several shards is not supported yet"))
+        };
         let mut asked = Asked { bind: 0, params: &[], describes: false, closes: 0 };
         let mut executes = 0;
         for (i, item) in items.iter().enumerate() {
@@ -416,7 +435,13 @@ impl<'a> Asked<'a> {
 }
 
 /// Parse, Bind, Describe, Execute and Sync for one shard.
-fn shard_messages(sql: &str, statement: &Prepared, bind: &[u8], params: &Params<'_>, hidden: usize) -> Vec<u8> {
+fn shard_messages(
+    sql: &str,
+    statement: &Prepared,
+    bind: &[u8],
+    params: &Params<'_>,
+    hidden: usize,
+) -> Vec<u8> {
     let mut out = Buffer::default();
     let mut types = (statement.types.len() as u16).to_be_bytes().to_vec();
     statement.types.iter().for_each(|oid| types.extend_from_slice(&oid.to_be_bytes()));

@@ -1,7 +1,7 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
-use super::transaction::Transaction;
 use super::relay::{Broken, MAX_AHEAD};
+use super::transaction::Transaction;
 use super::{End, Session};
 use crate::error::{ClientError, Severity};
 use crate::plan::{Access, Refusal};
@@ -30,7 +30,8 @@ impl Session {
             return Ok(index);
         }
         self.check_second_writer(shard, access)?;
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.closed) && !self.servers.is_empty() {
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.closed) && !self.servers.is_empty()
+        {
             return Err(Refusal::unsupported(
                 "this transaction called set_config with a binary parameter; no other shard can be told of it",
             )
@@ -70,7 +71,12 @@ impl Session {
     }
 
     /// A server for a shard. A replica that can't be reached is passed over: nothing was asked of it yet.
-    async fn lease_for(&mut self, shard: ShardRef, access: Access, in_transaction: bool) -> Result<Lease, ClientError> {
+    async fn lease_for(
+        &mut self,
+        shard: ShardRef,
+        access: Access,
+        in_transaction: bool,
+    ) -> Result<Lease, ClientError> {
         loop {
             let (server, replica) = self.choose(shard, access, in_transaction);
             if !replica {
@@ -169,7 +175,7 @@ impl Session {
 
     /// Gives back every server, unless a transaction holds them.
     pub(super) fn release(&mut self) {
-        if self.transaction.is_some() {
+        if self.transaction.is_some() || self.holding {
             return;
         }
         self.release_all();
@@ -216,10 +222,9 @@ impl Session {
         match broken {
             Broken::Client(end) => Err(end),
             Broken::Server { torn: true, cause } => Err(End::Client(cause)),
-            Broken::Server { torn: false, .. } => Ok(error.map_or_else(
-                || ClientError::error("08006", "the server is gone"),
-                ClientError::from,
-            )),
+            Broken::Server { torn: false, .. } => {
+                Ok(error.map_or_else(|| ClientError::error("08006", "the server is gone"), ClientError::from))
+            }
         }
     }
 }

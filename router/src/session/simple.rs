@@ -1,7 +1,7 @@
 //! The simple query protocol: one text, one or more statements, one ReadyForQuery.
 
-use super::decide::{Decided, Decision};
 use super::caching::Asked;
+use super::decide::{Decided, Decision};
 use super::relay::{Capture, Relay};
 use super::transaction::{Answer, Transaction};
 use super::{End, Session, body};
@@ -60,7 +60,9 @@ impl Session {
                 }
                 return self.statement_failed(error);
             }
-            Failure::ServerError(body) => frame::put(&mut self.client.output, b'E', &body),
+            Failure::ServerError(body) => {
+                reply::error(&mut self.client.output, &ClientError::of_server(&body))
+            }
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
@@ -90,7 +92,9 @@ impl Session {
                 self.forward(shard, Access::ReadPrimary, message, Ready::Servers, None).await?;
                 Ok(true)
             }
-            Decided::One(decision) => Ok(self.one(text, decision, message, Ready::Servers, started).await?.ready),
+            Decided::One(decision) => {
+                Ok(self.one(text, decision, message, Ready::Servers, started).await?.ready)
+            }
             Decided::Many(statements) => self.many(text, statements, message, started).await,
         }
     }
@@ -137,7 +141,9 @@ impl Session {
                     }
                     Asked::Fill(ticket, ttl) => {
                         let mut capture = self.capture();
-                        let done = self.forward(shard, Access::ReadPrimary, message, ready, Some(&mut capture)).await;
+                        let done = self
+                            .forward(shard, Access::ReadPrimary, message, ready, Some(&mut capture))
+                            .await;
                         let failed = done?;
                         let tail = if ready == Ready::Servers { READY_LEN } else { 0 };
                         if !failed {
@@ -147,9 +153,16 @@ impl Session {
                     }
                     Asked::Primary => self.forward(shard, Access::ReadPrimary, message, ready, None).await?,
                     Asked::No => {
+                        let assigned = self.assigned(&plan, None)?;
+                        self.holding = assigned.is_some();
                         self.begin_write(&plan, key.as_deref()).await;
                         let done = self.forward(shard, plan.access, message, ready, None).await;
                         self.end_write().await;
+                        if let (Some(assigned), Ok(false)) = (assigned, &done) {
+                            self.note_assigned(shard, assigned);
+                        }
+                        self.holding = false;
+                        self.release();
                         done?
                     }
                 };
@@ -187,7 +200,9 @@ impl Session {
         match target {
             Target::One(shard) => Ok(shard),
             Target::Any(group) => Ok(self.any_shard(group)),
-            Target::Everywhere(group) if self.database.maps[group.0].shard_count() == 1 => Ok(self.any_shard(group)),
+            Target::Everywhere(group) if self.database.maps[group.0].shard_count() == 1 => {
+                Ok(self.any_shard(group))
+            }
             Target::Everywhere(_) | Target::Several(..) => Err(everywhere(plan)),
         }
     }
@@ -290,7 +305,12 @@ impl Session {
     }
 
     /// Runs pieces in turn up to the first that fails. Whether one did.
-    async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>, started: Instant) -> Result<bool, Failure> {
+    async fn one_by_one(
+        &mut self,
+        text: &str,
+        statements: Vec<Piece>,
+        started: Instant,
+    ) -> Result<bool, Failure> {
         let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
         let several = statements.len() > 1;
         for (range, decision) in statements {
@@ -330,7 +350,9 @@ impl Session {
             }
             match target.as_ref().ok()? {
                 Target::One(place) if shard.is_none_or(|s| s == *place) => shard = Some(*place),
-                Target::Any(g) if plan.access != Access::Write || self.database.maps[g.0].shard_count() == 1 => {
+                Target::Any(g)
+                    if plan.access != Access::Write || self.database.maps[g.0].shard_count() == 1 =>
+                {
                     group.get_or_insert(*g);
                 }
                 _ => return None,
@@ -345,7 +367,8 @@ impl Session {
 
     /// Statements that the session handles itself. Whether it did.
     pub(super) async fn control(&mut self, plan: &Plan, text: &str) -> Result<bool, ClientError> {
-        let own = matches!(plan.command, Command::Set { .. } | Command::SetLocal { .. }).then(|| Command::of_text(text));
+        let own = matches!(plan.command, Command::Set { .. } | Command::SetLocal { .. })
+            .then(|| Command::of_text(text));
         let answer = match own.as_ref().unwrap_or(&plan.command) {
             Command::Begin => self.begin(text).await?,
             Command::Commit { chain } => self.commit(*chain).await?,
@@ -383,7 +406,9 @@ impl Session {
             }
             Some(name) => match self.statements.remove(name.as_bytes()) {
                 Some(_) => Ok(Answer::Tag("DEALLOCATE")),
-                None => Err(ClientError::error("26000", format!("prepared statement \"{name}\" does not exist"))),
+                None => {
+                    Err(ClientError::error("26000", format!("prepared statement \"{name}\" does not exist")))
+                }
             },
         }
     }

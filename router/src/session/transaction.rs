@@ -1,8 +1,8 @@
 //! Transactions: BEGIN is held until the first statement says where, servers join as they are touched.
 
-use super::servers::{cancel_abandoned, refused};
 use super::Session;
 use super::savepoints::Savepoint;
+use super::servers::{cancel_abandoned, refused};
 use crate::error::ClientError;
 use crate::reply;
 use crate::sql::command::Command;
@@ -70,7 +70,8 @@ impl Transaction {
 /// The options of a BEGIN or START TRANSACTION, as SET TRANSACTION takes them.
 fn begin_options(text: &str) -> Option<String> {
     let words = tokens(text);
-    let noise = |word: &&&str| ["begin", "start", "work", "transaction"].iter().any(|n| word.eq_ignore_ascii_case(n));
+    let noise =
+        |word: &&&str| ["begin", "start", "work", "transaction"].iter().any(|n| word.eq_ignore_ascii_case(n));
     let skip = words.iter().take(2).filter(noise).count();
     let options: Vec<&str> = words[skip..].iter().copied().filter(|word| *word != ";").collect();
     (!options.is_empty()).then(|| options.join(" "))
@@ -232,7 +233,10 @@ impl Session {
 
     /// In a failed transaction, only its end may be asked for.
     pub(super) fn check_failed(&self, command: &Command) -> Result<(), ClientError> {
-        let ends = matches!(command, Command::Commit { .. } | Command::Rollback { .. } | Command::Savepoint | Command::Empty);
+        let ends = matches!(
+            command,
+            Command::Commit { .. } | Command::Rollback { .. } | Command::Savepoint | Command::Empty
+        );
         match &self.transaction {
             Some(transaction) if transaction.failed && !ends => Err(ClientError::error(
                 "25P02",

@@ -162,7 +162,8 @@ impl Command {
             _ => None,
         };
         if let Some(name) = alias {
-            let value = scan.words.get(n + 1).map(|&(start, end)| text[start..end].trim_matches('\'').to_owned());
+            let value =
+                scan.words.get(n + 1).map(|&(start, end)| text[start..end].trim_matches('\'').to_owned());
             return Self::Set { name: name.into(), value };
         }
         if scan.word_at(text, n) == "XML" {

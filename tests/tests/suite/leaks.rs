@@ -37,7 +37,13 @@ async fn all(raw: &mut RawClient, statements: &[&str]) {
 
 async fn value(raw: &mut RawClient, sql: &str) -> String {
     let reply = ask(raw, sql).await;
-    reply.texts().0.first().and_then(|row| row.first().cloned()).flatten().unwrap_or_else(|| panic!("{sql}: no value"))
+    reply
+        .texts()
+        .0
+        .first()
+        .and_then(|row| row.first().cloned())
+        .flatten()
+        .unwrap_or_else(|| panic!("{sql}: no value"))
 }
 
 fn code(reply: &Reply) -> String {
@@ -79,7 +85,11 @@ async fn a_clients_role_is_its_own() {
     assert_eq!(value(&mut a, "SELECT current_user").await, "guest");
     all(&mut a, &["RESET ALL"]).await;
     assert_eq!(value(&mut b, "SELECT current_user").await, "other");
-    assert_eq!(value(&mut a, "SELECT current_user").await, "guest", "RESET ALL leaves the role, as in Postgres");
+    assert_eq!(
+        value(&mut a, "SELECT current_user").await,
+        "guest",
+        "RESET ALL leaves the role, as in Postgres"
+    );
 }
 
 #[tokio::test]
@@ -116,7 +126,8 @@ async fn no_hint_and_no_explain_leaves_state_on_a_server() {
     ] {
         assert_eq!(code(&ask(&mut raw, sql).await), "0A000", "{sql}");
     }
-    let reply = ask(&mut raw, "CREATE TABLE IF NOT EXISTS atomic_y (a int); SET search_path TO side; SELECT 1").await;
+    let reply =
+        ask(&mut raw, "CREATE TABLE IF NOT EXISTS atomic_y (a int); SET search_path TO side; SELECT 1").await;
     assert_eq!(reply.commands(), ["CREATE TABLE", "SET", "SELECT 1"]);
     let mut other = UNSHARDED.raw("app").await;
     assert_eq!(value(&mut other, "SHOW search_path").await, "\"$user\", public");
@@ -148,7 +159,11 @@ async fn ddl_in_a_transaction_is_known_once_it_has_committed() {
     let _alone = ALONE.lock().await;
     let mut raw = WORLD.raw("app").await;
     for shard in 0..2 {
-        all(&mut raw, &["BEGIN", &format!("/* shard: {shard} */ ALTER TABLE moved DROP COLUMN gone"), "COMMIT"]).await;
+        all(
+            &mut raw,
+            &["BEGIN", &format!("/* shard: {shard} */ ALTER TABLE moved DROP COLUMN gone"), "COMMIT"],
+        )
+        .await;
     }
     let reply = ask(&mut raw, "INSERT INTO moved VALUES (42, 'x')").await;
     assert_eq!(reply.commands(), ["INSERT 0 1"]);

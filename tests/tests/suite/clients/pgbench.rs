@@ -14,7 +14,11 @@ fn pgbench(world: &World, args: &[&str]) -> Ran {
 #[track_caller]
 fn all_went_well(ran: &Ran) {
     let report = ran.said();
-    assert!(report.contains("number of transactions actually processed: 1600/1600"), "{report}{}", ran.stderr);
+    assert!(
+        report.contains("number of transactions actually processed: 1600/1600"),
+        "{report}{}",
+        ran.stderr
+    );
     // Versions before 15 don't count failures; there a failed client ends the run.
     let failed = report.lines().find(|line| line.starts_with("number of failed transactions"));
     assert!(failed.is_none_or(|line| line.contains(": 0 ")), "{report}{}", ran.stderr);
@@ -31,7 +35,8 @@ fn its_own_scripts_run_in_every_mode() {
     }
     // Each run begins by emptying the history.
     assert_eq!(world.shard(0).sql("SELECT count(*) FROM pgbench_history"), "1600");
-    let agree = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(bbalance) FROM pgbench_branches)";
+    let agree =
+        "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(bbalance) FROM pgbench_branches)";
     assert_eq!(world.shard(0).sql(agree), "t", "every transaction counted once, in every table");
 }
 

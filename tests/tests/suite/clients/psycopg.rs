@@ -9,7 +9,9 @@ use super::{PLAIN, SHOP};
 #[test]
 fn psycopg_finds_what_it_finds_at_a_server() {
     let Some(python) = env::var_os("SHARDWAY_PYTHON") else {
-        panic!("SHARDWAY_PYTHON names no Python that has psycopg: run `make test`, which installs one and says where");
+        panic!(
+            "SHARDWAY_PYTHON names no Python that has psycopg: run `make test`, which installs one and says where"
+        );
     };
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/psycopg_suite.py");
     let ran = Program::new(python)
@@ -18,5 +20,5 @@ fn psycopg_finds_what_it_finds_at_a_server() {
         .env("PLAIN_URL", PLAIN.proxy().url("app"))
         .env("SHOP_URL", SHOP.proxy().url("app"))
         .run();
-    ran.said();
+    assert!(ran.said().contains(" checks passed"), "the suite did not reach its end: {ran:?}");
 }

@@ -1,0 +1,89 @@
+//! Relations by name: which table of the schema one is, and whether statements over it can be routed at all.
+
+use super::forms::{is_only, is_system};
+use super::{Analyzer, Block, Ctes, Outcome};
+use crate::plan::Refusal;
+use crate::plan::scope::{ScopeId, Source, relation_name};
+use crate::schema::{GroupId, Kind, Table};
+use sqlparser::ast::ObjectName;
+use std::sync::Arc;
+
+impl Analyzer<'_> {
+    pub(super) fn relation(
+        &mut self,
+        name: &ObjectName,
+        label: Option<String>,
+        scope: ScopeId,
+        block: &mut Block<'_>,
+        ctes: &Ctes,
+        conditions: &[usize],
+    ) -> Outcome {
+        self.found.relations += 1;
+        let Some((schema, bare)) = relation_name(name) else {
+            return Err(Refusal::unsupported(format!("the name {name} is not understood")));
+        };
+        let aliased = label.is_some();
+        let label = label.unwrap_or_else(|| bare.clone());
+        if schema.is_none() && ctes.contains(&bare) {
+            self.scopes.mention(scope, label, aliased, Source::Opaque);
+            return Ok(());
+        }
+        let Some(table) = self.table(name)? else {
+            self.scopes.mention(scope, label, aliased, Source::Opaque);
+            return Ok(());
+        };
+        let mention = self.scopes.mention(scope, label, aliased, Source::Table(table.clone()));
+        block.tables.push((mention, table, conditions.to_vec()));
+        Ok(())
+    }
+
+    /// Looks a relation up and notes its group; `None` for system catalogs and unknown names.
+    pub fn table(&mut self, name: &ObjectName) -> Outcome<Option<Arc<Table>>> {
+        let Some((schema, bare)) = relation_name(name) else {
+            return Err(Refusal::unsupported(format!("the name {name} is not understood")));
+        };
+        if is_only(name) {
+            return Err(Refusal::unsupported("ONLY is not supported across shards yet"));
+        }
+        let table = self.schema.find(self.path, schema.as_deref(), &bare);
+        let Some(table) = table.cloned() else {
+            if is_system(schema.as_deref(), &bare) {
+                self.found.system = true;
+            } else {
+                self.found.unknown.get_or_insert_with(|| name.to_string());
+            }
+            return Ok(None);
+        };
+        self.note(&table)?;
+        self.found.tables.push(table.clone());
+        Ok(Some(table))
+    }
+
+    fn note(&mut self, table: &Table) -> Outcome {
+        let name = &table.name;
+        match &table.kind {
+            Kind::View(_) if !self.schema.is_unsharded() => {
+                Err(Refusal::unsupported(format!("\"{name}\" is a view; what it reads can't be routed yet")))
+            }
+            Kind::Unlisted if !self.schema.is_unsharded() => Err(Refusal {
+                code: "0A000",
+                message: format!(
+                    "table \"{name}\" has no usable key column and no [[databases.tables]] entry"
+                ),
+                hint: "Add an entry that says whether it is sharded, reference or local, then RELOAD.",
+            }),
+            Kind::Ambiguous => Err(Refusal {
+                code: "0A000",
+                message: format!("table \"{name}\" exists in several shard groups"),
+                hint: "Add a [[databases.tables]] entry that says which group it belongs to, then RELOAD.",
+            }),
+            kind => {
+                if let Kind::Local(place) = kind {
+                    self.found.local.push(*place);
+                }
+                self.found.groups.extend(table.group().map(|GroupId(g)| g));
+                Ok(())
+            }
+        }
+    }
+}

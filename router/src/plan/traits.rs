@@ -1,0 +1,122 @@
+//! What a statement does beyond naming tables: the functions it calls, the locks and settings it asks for.
+
+use super::Refusal;
+use super::scope::folded;
+use sqlparser::ast::{Expr, ObjectName, Query, Statement, TableFactor, Value, Visit, Visitor};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// What a statement does beyond naming tables.
+#[derive(Default)]
+pub(super) struct Traits {
+    pub(super) param_uses: HashMap<usize, usize>,
+    pub(super) relations: usize,
+    pub(super) functions: Vec<String>,
+    pub(super) volatile: bool,
+    pub(super) locks: bool,
+}
+
+/// Built-in functions whose answer a replica, or a second call, would not repeat.
+const VOLATILE: [&str; 16] = [
+    "nextval",
+    "setval",
+    "currval",
+    "lastval",
+    "random",
+    "gen_random_uuid",
+    "uuid_generate_v4",
+    "clock_timestamp",
+    "txid_current",
+    "pg_current_xact_id",
+    "pg_notify",
+    "set_config",
+    "pg_sleep",
+    "lo_create",
+    "lo_from_bytea",
+    "pg_is_in_recovery",
+];
+
+impl Traits {
+    /// Those of a statement; an error if it takes a lock that would stay on a server.
+    pub(super) fn of(statement: &Statement) -> Result<Self, Refusal> {
+        let mut traits = Self::default();
+        let _ = statement.visit(&mut traits);
+        for name in &traits.functions {
+            let session_lock = (name.starts_with("pg_advisory_lock")
+                || name.starts_with("pg_try_advisory_lock"))
+                && !name.contains("xact");
+            if session_lock {
+                return Err(Refusal {
+                    code: "0A000",
+                    message: format!(
+                        "{name} is not supported: the lock would stay on one pooled server connection"
+                    ),
+                    hint: "Use pg_advisory_xact_lock inside a transaction.",
+                });
+            }
+        }
+        Ok(traits)
+    }
+
+    fn function(&mut self, name: String) {
+        self.volatile |= VOLATILE.contains(&name.as_str()) || name.contains("advisory");
+        self.functions.push(name);
+    }
+}
+
+impl Visitor for Traits {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.locks |= !query.locks.is_empty();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
+        self.relations += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                self.function(function_name(name));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(f) = expr {
+            self.function(function_name(&f.name));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
+        if let Value::Placeholder(p) = &value.value
+            && let Some(n) =
+                p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
+        {
+            *self.param_uses.entry(n).or_default() += 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a statement without tables names objects of the catalog: by function, or by a cast to a reg* type.
+pub(super) fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool {
+    let by_function = |name: &String| {
+        name.starts_with("pg_") || name.starts_with("to_reg") || name.contains("_description")
+    };
+    traits.functions.iter().any(by_function) || statement.to_string().to_ascii_lowercase().contains("::reg")
+}
+
+pub(super) fn advisory(traits: &Traits) -> bool {
+    traits.functions.iter().any(|n| n.starts_with("pg_advisory") || n.starts_with("pg_try_advisory"))
+}
+
+fn function_name(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
+}

@@ -1,0 +1,219 @@
+//! Running a batch piece by piece, each statement where it belongs.
+
+use super::Session;
+use super::batch::{Batch, Item};
+use super::extended::Progress;
+use super::prepared::Prepared;
+use super::simple::Failure;
+use super::transaction::Transaction;
+use crate::error::ClientError;
+use crate::plan::Access;
+use crate::plan::locate::Target;
+use crate::reply;
+use shardway_pool::buffer::Buffer;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Session {
+    /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
+    /// one transaction, as the batch is in Postgres.
+    pub(super) async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
+        let together = self.needs_transaction(batch);
+        let mut at = 0;
+        while at < batch.items.len() {
+            let end = piece_end(&batch.items, at);
+            // Statements that the session answers itself end no transaction of a batch but by COMMIT or ROLLBACK.
+            let servers = batch.items[at..end].iter().any(|item| {
+                matches!(item, Item::Bind { statement, .. } if self.is_servers(&statement.plan.command))
+            });
+            if together && servers && self.transaction.is_none() {
+                self.transaction = Some(Transaction::implicit());
+            }
+            if self.piece(&batch.bytes, &batch.items[at..end], started).await? {
+                return Ok(Progress { failed: true, ready: false });
+            }
+            at = end;
+        }
+        Ok(Progress { failed: false, ready: false })
+    }
+
+    /// Whether what a batch does must hold together: its writes, or a portal until it is executed.
+    fn needs_transaction(&self, batch: &Batch) -> bool {
+        let binds = || {
+            batch.items.iter().filter_map(|i| match i {
+                Item::Bind { statement, .. } if self.is_servers(&statement.plan.command) => {
+                    Some(&statement.plan)
+                }
+                _ => None,
+            })
+        };
+        let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
+        writes || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
+    }
+
+    /// One statement's messages, or a message that belongs to none. Whether the answer is an error.
+    async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
+        match &items[0] {
+            Item::Fail { error, parse: Some(parse) } => {
+                return Err(self.in_postgres_words(parse, error.clone()).await.into());
+            }
+            Item::Fail { error, parse: None } => return Err(error.clone().into()),
+            Item::CloseStatement { .. } => {
+                self.client.output.extend(reply::CLOSE_COMPLETE);
+                self.settle(items, 0);
+                return Ok(false);
+            }
+            Item::Portal { tag, portal, .. } => return self.portal(bytes, items, *tag, portal).await,
+            _ => {}
+        }
+        let bind = items.iter().enumerate().find_map(|(at, item)| match item {
+            Item::Bind { statement, target, key, .. } => {
+                Some((at, statement.clone(), target.clone(), key.clone()))
+            }
+            _ => None,
+        });
+        let Some((at, statement, target, key)) = bind else { return self.unbound(bytes, items).await };
+        if !self.is_servers(&statement.plan.command) {
+            return self.control_piece(&statement, items).await;
+        }
+        let target = match target {
+            Ok(target) => target,
+            Err(refusal) => {
+                let failed = at > 0 && self.unbound(bytes, &items[..at]).await?;
+                return if failed { Ok(true) } else { Err(ClientError::from(refusal).into()) };
+            }
+        };
+        match target {
+            Target::Several(group, shards) => {
+                self.scatter_extended(&statement, group, shards, bytes, items).await?;
+                self.proxy.metrics.ran(crate::plan::Tier::Scatter, started.elapsed());
+                Ok(false)
+            }
+            target => {
+                let shard = self.single_shard(&statement.plan, target)?;
+                self.begin_write(&statement.plan, key.as_deref()).await;
+                let done = self.unit(shard, statement.plan.access, bytes, items, false, None).await;
+                self.end_write().await;
+                let failed = done?;
+                self.after_ddl(&statement.plan).await;
+                self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
+                Ok(failed)
+            }
+        }
+    }
+
+    /// A message for a portal that an earlier piece or batch bound.
+    async fn portal(
+        &mut self,
+        bytes: &Buffer,
+        items: &[Item],
+        tag: u8,
+        portal: &[u8],
+    ) -> Result<bool, Failure> {
+        match self.portal_shard(portal) {
+            Some(shard) => self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await,
+            // Closing what is not there is no error.
+            None if tag == b'C' => {
+                self.client.output.extend(reply::CLOSE_COMPLETE);
+                Ok(false)
+            }
+            None => {
+                let name = String::from_utf8_lossy(portal);
+                Err(ClientError::error("34000", format!("portal \"{name}\" does not exist")).into())
+            }
+        }
+    }
+
+    /// Parse and Describe of a statement without a Bind: any shard knows.
+    pub(super) async fn unbound(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
+        let Some(Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. }) = items.first()
+        else {
+            return Ok(false);
+        };
+        if !self.is_servers(&statement.plan.command) {
+            self.describe_control(items);
+            return Ok(false);
+        }
+        let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
+        self.unit(shard, Access::Read, bytes, items, false, None).await
+    }
+
+    /// What a session answers itself, in extended protocol.
+    async fn control_piece(&mut self, statement: &Arc<Prepared>, items: &[Item]) -> Result<bool, Failure> {
+        for item in items {
+            match item {
+                Item::Portal { tag: b'E', .. } => {
+                    self.check_failed(&statement.plan.command)?;
+                    self.control(&statement.plan, &statement.text).await?;
+                }
+                other => self.describe_control(std::slice::from_ref(other)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn describe_control(&mut self, items: &[Item]) {
+        self.settle(items, 0);
+        let out = &mut self.client.output;
+        for item in items {
+            match item {
+                Item::Parse { .. } => out.extend(reply::PARSE_COMPLETE),
+                Item::Bind { .. } => out.extend(reply::BIND_COMPLETE),
+                Item::DescribeStatement { .. } => {
+                    out.extend(reply::NO_PARAMETERS);
+                    out.extend(reply::NO_DATA);
+                }
+                Item::Portal { tag: b'D', .. } => out.extend(reply::NO_DATA),
+                Item::Portal { tag: b'C', .. } | Item::CloseStatement { .. } => {
+                    out.extend(reply::CLOSE_COMPLETE)
+                }
+                Item::Portal { .. } | Item::Fail { .. } => {}
+            }
+        }
+    }
+}
+
+pub(super) fn bound_here(items: &[Item], name: &[u8]) -> bool {
+    items.iter().any(|item| matches!(item, Item::Bind { portal, .. } if portal == name))
+}
+
+/// Where the piece that starts at `at` ends: a statement's Parse, Bind and Describes and its portal's Describes and
+/// Executes are one piece, any other message is one by itself.
+fn piece_end(items: &[Item], at: usize) -> usize {
+    let (Item::Parse { statement: first, .. }
+    | Item::Bind { statement: first, .. }
+    | Item::DescribeStatement { statement: first, .. }) = &items[at]
+    else {
+        return at + 1;
+    };
+    let mut bound = None;
+    for (i, item) in items.iter().enumerate().skip(at) {
+        let belongs = match item {
+            Item::Parse { .. } => i == at,
+            Item::DescribeStatement { statement, .. } => statement.id == first.id,
+            Item::Bind { statement, portal, .. } => {
+                bound.is_none() && statement.id == first.id && bound.replace(portal).is_none()
+            }
+            Item::Portal { portal, .. } => bound == Some(portal),
+            Item::CloseStatement { .. } | Item::Fail { .. } => false,
+        };
+        if !belongs {
+            return i;
+        }
+    }
+    items.len()
+}
+
+/// Whether a portal is executed in another piece than the one that binds it.
+fn executes_apart(items: &[Item]) -> bool {
+    let mut at = 0;
+    while at < items.len() {
+        if let Item::Portal { tag: b'D' | b'E', portal, .. } = &items[at]
+            && bound_here(&items[..at], portal)
+        {
+            return true;
+        }
+        at = piece_end(items, at);
+    }
+    false
+}

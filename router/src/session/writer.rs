@@ -1,0 +1,104 @@
+//! Messages of the extended protocol, put in a server's own terms.
+
+use super::batch::Item;
+use super::prepared::Prepared;
+use super::relay::Step;
+use crate::reply;
+use shardway_pool::frame::{self, HEADER};
+use shardway_pool::prepared::StatementId;
+use shardway_pool::server::ServerConn;
+use std::collections::VecDeque;
+
+/// Writes messages for a server, with statement names that it knows, and the script of what they are answered with.
+pub(super) struct Writer<'a> {
+    pub(super) server: &'a mut ServerConn,
+    pub(super) script: &'a mut VecDeque<Step>,
+    pub(super) max: usize,
+}
+
+impl Writer<'_> {
+    pub(super) fn item(&mut self, bytes: &[u8], item: &Item) {
+        match item {
+            Item::Parse { at, statement, name } if name.is_empty() => {
+                self.server.unnamed = Some(statement.id);
+                self.server.wire.output.extend(&bytes[at.clone()]);
+                self.script.push_back(Step::ForwardUnnamed);
+            }
+            Item::Parse { statement, .. } => {
+                if self.server.prepared.touch(statement.id) {
+                    self.script.push_back(Step::KnownParse(statement.id));
+                } else {
+                    self.parse(statement);
+                    self.script.push_back(Step::ForwardParse(statement.id));
+                    self.evict(statement.id);
+                }
+            }
+            Item::Bind { at, statement, named, .. } => {
+                self.ensure(statement, *named);
+                if *named { self.bind(&bytes[at.clone()], statement) } else { self.copy(&bytes[at.clone()]) }
+            }
+            Item::DescribeStatement { statement, named } => {
+                self.ensure(statement, *named);
+                let name = if *named { statement.id.server_name() } else { String::new() };
+                frame::put(&mut self.server.wire.output, b'D', &[b"S", name.as_bytes(), b"\0"].concat());
+                self.script.push_back(Step::Forward);
+            }
+            Item::Portal { at, .. } => self.copy(&bytes[at.clone()]),
+            Item::CloseStatement { .. } => self.script.push_back(Step::Fabricate(reply::CLOSE_COMPLETE)),
+            Item::Fail { .. } => {}
+        }
+    }
+
+    fn copy(&mut self, message: &[u8]) {
+        self.server.wire.output.extend(message);
+        self.script.push_back(Step::Forward);
+    }
+
+    /// Sees to it that the server has the statement.
+    fn ensure(&mut self, statement: &Prepared, named: bool) {
+        if !named {
+            if self.server.unnamed != Some(statement.id) {
+                self.server.unnamed = Some(statement.id);
+                frame::put(&mut self.server.wire.output, b'P', &[b"\0", &statement.parse_tail[..]].concat());
+                self.script.push_back(Step::Swallow);
+            }
+            return;
+        }
+        if !self.server.prepared.touch(statement.id) {
+            self.parse(statement);
+            self.script.push_back(Step::SwallowParse(statement.id));
+            self.evict(statement.id);
+        }
+    }
+
+    fn parse(&mut self, statement: &Prepared) {
+        let name = statement.id.server_name();
+        let body = [name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
+        frame::put(&mut self.server.wire.output, b'P', &body);
+    }
+
+    /// Counts the statement in; closes the one that the server used longest ago if it has too many.
+    fn evict(&mut self, id: StatementId) {
+        if let Some(old) = self.server.prepared.insert(id, self.max) {
+            let name = old.server_name();
+            frame::put(&mut self.server.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
+            self.script.push_back(Step::SwallowClose(old));
+        }
+    }
+
+    /// Bind, with the server's name of the statement in the place of the client's.
+    fn bind(&mut self, message: &[u8], statement: &Prepared) {
+        let body = &message[HEADER..];
+        let Some((portal, rest)) = frame::cstr(body) else { return };
+        let Some((_, rest)) = frame::cstr(rest) else { return };
+        let name = statement.id.server_name();
+        let length = 4 + portal.len() + 1 + name.len() + 1 + rest.len();
+        let out = &mut self.server.wire.output;
+        out.push(b'B');
+        out.extend(&(length as u32).to_be_bytes());
+        for part in [portal, b"\0", name.as_bytes(), b"\0", rest] {
+            out.extend(part);
+        }
+        self.script.push_back(Step::Forward);
+    }
+}
