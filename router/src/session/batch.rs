@@ -117,7 +117,9 @@ impl Session {
                         // A client may leave, or mix the protocols; what came before is then without an end.
                         b'X' => return Err(End::Terminated),
                         b'Q' => {
-                            return Err(End::Fatal(ClientError::protocol("Query before the Sync of a batch")));
+                            return Err(End::Fatal(ClientError::protocol(
+                                "Query before the Sync of a batch",
+                            )));
                         }
                         b'd' | b'c' | b'f' => {}
                         other => {

@@ -192,11 +192,13 @@ fn functions_that_may_read_tables_are_refused() {
         "SELECT pg_advisory_xact_lock(1), * FROM users WHERE user_id = 7",
         "SELECT pg_advisory_lock(1)",
         "SELECT set_config('search_path', 'x', true)",
-        "SELECT set_config('a.b', 'x', false)",
+        "SELECT set_config('a.b', 'x', false), set_config('a.c', 'x', true)",
+        "SELECT set_config('a.b', 'x', false) FROM users WHERE user_id = 7",
         "SELECT set_config($1, 'x', true)",
     ]);
     assert_eq!(route("SELECT pg_advisory_xact_lock(1)"), "shard 0");
     assert_eq!(route("SELECT set_config('a.b', 'x', true)"), "any");
+    assert_eq!(route("SELECT current_setting('a.b'), set_config('a.b', $1, false)"), "any");
     assert_eq!(route("SELECT * FROM users u, generate_series(1, u.age) g WHERE u.user_id = 7"), home("7"));
     assert_eq!(
         route("SELECT * FROM users u, LATERAL generate_series(1, u.age) g WHERE u.user_id = 7"),

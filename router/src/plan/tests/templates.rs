@@ -83,7 +83,7 @@ proptest! {
         let shared = planning.plan(&second, &mut scanned.1, &path);
         prop_assert_eq!(route_of(&second, &shared, &[]), route(&second), "{} after {}", second, first);
         let own = plan(&second);
-        prop_assert_eq!((shared.access, shared.tier, shared.setting), (own.access, own.tier, own.setting));
+        prop_assert_eq!((shared.access, shared.tier, &shared.setting), (own.access, own.tier, &own.setting));
     }
 }
 

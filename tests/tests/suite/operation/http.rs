@@ -115,6 +115,10 @@ async fn a_healthy_proxy_is_live_and_ready_and_describes_its_storage() {
     let page = |path: &str| WORLD.proxy().http_get(path);
     assert_eq!(page("/health/live").0, 200);
     assert_eq!(page("/health/ready").0, 200);
+    // The replicas may not have been looked at yet.
+    eventually("the replicas to be known", || {
+        page("/health/storage").1.contains("\"standby\"").then_some(())
+    });
     let (status, text) = page("/health/storage");
     assert_eq!(status, 200);
     let storage: serde_json::Value = serde_json::from_str(&text).unwrap();
