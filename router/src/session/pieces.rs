@@ -7,9 +7,10 @@ use super::prepared::Prepared;
 use super::simple::Failure;
 use super::transaction::Transaction;
 use crate::error::ClientError;
-use crate::plan::Access;
 use crate::plan::locate::Target;
+use crate::plan::{Access, Plan};
 use crate::reply;
+use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,12 @@ impl Session {
     /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
     /// one transaction, as the batch is in Postgres.
     pub(super) async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
+        // The Sync behind the data would be taken for the server's, and the batch would never end.
+        let copies = |item: &Item| matches!(item, Item::Bind { statement, .. } if copies_in(&statement.plan));
+        if !batch.sync && batch.items.iter().any(copies) {
+            let message = "COPY FROM in a batch that ends with Flush is not supported";
+            return Err(ClientError::error("0A000", message).hint("Send Sync behind Execute.").into());
+        }
         let together = self.needs_transaction(batch);
         let mut at = 0;
         while at < batch.items.len() {
@@ -216,4 +223,9 @@ fn executes_apart(items: &[Item]) -> bool {
         at = piece_end(items, at);
     }
     false
+}
+
+/// COPY FROM STDIN.
+fn copies_in(plan: &Plan) -> bool {
+    plan.command == Command::Copy && plan.access == Access::Write
 }

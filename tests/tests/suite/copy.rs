@@ -113,3 +113,16 @@ async fn a_table_comes_out_as_one_stream() {
     assert_eq!(reply.tags().matches('H').count(), 1);
     assert_eq!(reply.of('d').count(), 9);
 }
+
+#[tokio::test]
+async fn a_copy_behind_a_flush_is_refused_rather_than_left_without_an_end() {
+    let mut client = WORLD.raw("app").await;
+    client
+        .parse("", "/* shard: 0 */ COPY line FROM STDIN", &[])
+        .bind("", "", &[], &[])
+        .execute("", 0)
+        .flush();
+    let reply = client.sync().recv_until_ready().await;
+    assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("0A000"));
+    assert_eq!(client.query("SELECT 1").recv_until_ready().await.commands(), ["SELECT 1"]);
+}
