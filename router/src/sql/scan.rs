@@ -57,7 +57,7 @@ pub struct Scan {
     pub literals: Vec<Literal>,
     /// Where top-level semicolons stand.
     pub semicolons: Vec<usize>,
-    /// First byte of each token that is no comment, up to [`WORDS`]; and its end.
+    /// First byte of each token that is no comment, as many as it takes to tell commands apart; and its end.
     pub words: Vec<(usize, usize)>,
     /// Where the last token ends.
     pub end: usize,
