@@ -58,21 +58,6 @@ impl PreparedSet {
     pub fn remove(&mut self, id: StatementId) {
         self.used.remove(&id);
     }
-
-    /// The server forgot them all (DISCARD ALL, DEALLOCATE ALL).
-    pub fn clear(&mut self) {
-        self.used.clear();
-    }
-
-    /// How many it holds.
-    pub fn len(&self) -> usize {
-        self.used.len()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.used.is_empty()
-    }
 }
 
 #[cfg(test)]

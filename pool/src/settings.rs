@@ -54,16 +54,6 @@ impl Settings {
         self.commands.get(name)?.value.as_deref()
     }
 
-    /// Whether `name` was set.
-    pub fn contains(&self, name: &str) -> bool {
-        self.commands.contains_key(name)
-    }
-
-    /// Whether nothing was set.
-    pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
     /// One simple query that turns a server with `self` in place into one with `wanted`; empty if they agree.
     pub fn change_to(&self, wanted: &Settings) -> String {
         let mut sql = String::new();

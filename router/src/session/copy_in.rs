@@ -12,7 +12,7 @@ use crate::reply;
 use crate::schema::{GroupId, Kind, ShardRef};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
-use shardway_pool::server::RunError;
+use shardway_pool::server::{RunError, ServerConn};
 use shardway_shardmap::{KeyValue, copy as fields};
 use std::collections::HashMap;
 
@@ -251,20 +251,8 @@ impl Session {
         server.outstanding += 1;
         server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
         loop {
-            let (tag, len) = server
-                .wire
-                .message(frame::MAX_MESSAGE)
-                .await
-                .map_err(|e| ClientError::from(server.lost(&e)))?;
-            let body = server.wire.body(len).to_vec();
-            server.wire.consume_message(len);
-            match tag {
-                b'G' => return Ok(()),
-                b'E' => {
-                    let _ = server.drain().await;
-                    return Err(Failure::ServerError(body));
-                }
-                _ => {}
+            if next_message(server).await?.0 == b'G' {
+                return Ok(());
             }
         }
     }
@@ -273,33 +261,18 @@ impl Session {
     async fn finish_copies(&mut self, open: &[ShardRef]) -> Result<u64, Failure> {
         let mut rows = 0;
         for &shard in open {
-            let Some(index) = self.servers.iter().position(|p| p.shard == shard) else { continue };
+            let Some(index) = self.servers.iter().position(|p| p.shard == shard) else {
+                return Err(ClientError::error("08006", "a shard was lost while it copied").into());
+            };
             let server = &mut self.servers[index].lease;
             frame::put(&mut server.wire.output, b'c', &[]);
             server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
-            loop {
-                let (tag, len) = server
-                    .wire
-                    .message(frame::MAX_MESSAGE)
-                    .await
-                    .map_err(|e| ClientError::from(server.lost(&e)))?;
-                let body = server.wire.body(len).to_vec();
-                server.wire.consume_message(len);
-                match tag {
-                    b'C' => {
-                        let tag = String::from_utf8_lossy(&body).into_owned();
-                        let count =
-                            tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
-                        rows += count.unwrap_or(0);
-                        break;
-                    }
-                    b'E' => {
-                        let _ = server.drain().await;
-                        return Err(Failure::ServerError(body));
-                    }
-                    _ => {}
+            rows += loop {
+                let (tag, body) = next_message(server).await?;
+                if tag == b'C' {
+                    break copied(&body)?;
                 }
-            }
+            };
             if let Err(error) = server.drain().await {
                 return Err(match error {
                     RunError::Refused(body) => Failure::ServerError(body),
@@ -326,6 +299,26 @@ impl Session {
         }
         self.publish_cancel_targets();
     }
+}
+
+/// A server's next message. Errors: the server's own, after which it is ready again, or its end.
+async fn next_message(server: &mut ServerConn) -> Result<(u8, Vec<u8>), Failure> {
+    let message = server.wire.message(frame::MAX_MESSAGE).await;
+    let (tag, len) = message.map_err(|e| ClientError::from(server.lost(&e)))?;
+    let body = server.wire.body(len).to_vec();
+    server.wire.consume_message(len);
+    if tag == b'E' {
+        let _ = server.drain().await;
+        return Err(Failure::ServerError(body));
+    }
+    Ok((tag, body))
+}
+
+/// The rows that a CommandComplete of COPY counts.
+pub(super) fn copied(body: &[u8]) -> Result<u64, ClientError> {
+    let tag = String::from_utf8_lossy(body);
+    let count = tag.trim_end_matches('\0').strip_prefix("COPY ").and_then(|n| n.parse().ok());
+    count.ok_or_else(|| ClientError::error("08P01", format!("a shard ended its COPY with \"{tag}\"")))
 }
 
 /// Where the first line of `data` ends, its end of line included, given what came of it before. A backslash keeps an

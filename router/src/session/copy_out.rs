@@ -2,6 +2,7 @@
 
 use super::End;
 use super::Session;
+use super::copy_in::copied;
 use super::simple::Failure;
 use crate::error::ClientError;
 use crate::plan::Access;
@@ -47,12 +48,7 @@ impl Session {
             match tag {
                 b'd' => frame::put(&mut self.client.output, b'd', body),
                 b'H' if first => frame::put(&mut self.client.output, b'H', body),
-                b'C' => {
-                    let tag = String::from_utf8_lossy(body);
-                    let count =
-                        tag.trim_end_matches('\0').rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
-                    rows = count.unwrap_or(0);
-                }
+                b'C' => rows = copied(body)?,
                 b'E' => {
                     let body = body.to_vec();
                     server.wire.consume_message(len);

@@ -188,9 +188,8 @@ impl Session {
         if self.transaction.is_some() {
             self.some_server().await?;
             self.everywhere_in_transaction(text).await?;
-            for (known, command) in startup.iter().filter(|(known, _)| name == "all" || name == *known) {
+            for (_, command) in startup.iter().filter(|(known, _)| name == "all" || name == *known) {
                 self.everywhere_in_transaction(command).await?;
-                debug_assert!(startup.contains(known));
             }
             self.settings_in_transaction(|settings| settings.reset(name, &startup));
             return Ok(());

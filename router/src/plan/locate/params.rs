@@ -49,11 +49,6 @@ impl<'a> Params<'a> {
         self.count == 0
     }
 
-    /// The bytes of all values, for what must hold all that can change an answer.
-    pub fn raw(&self) -> (&'a [u8], &'a [u8]) {
-        (self.formats, self.values)
-    }
-
     /// Parameter `n`, from 0.
     pub fn get(&self, n: usize) -> Option<Param<'a>> {
         if n >= self.count {
