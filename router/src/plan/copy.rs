@@ -2,6 +2,7 @@
 
 use super::{Refusal, dml};
 use crate::schema::{Kind, Table};
+use shardway_pool::catalog::Column;
 use sqlparser::ast::{CopyLegacyOption, CopyOption, Ident};
 use std::sync::Arc;
 
@@ -40,6 +41,13 @@ pub fn plan(
     } else {
         columns.iter().map(folded).collect()
     };
+    let counts = |c: &&Column| c.from_sequence && !names.contains(&c.name);
+    if let Some(column) = table.columns.iter().find(counts).filter(|_| !to) {
+        return Err(Refusal::unsupported(format!(
+            "\"{}\" of sharded table \"{}\" takes its default from a sequence, which would repeat on every shard",
+            column.name, table.name
+        )));
+    }
     let position = names.iter().position(|name| *name == table.columns[key].name);
     let position = match position {
         Some(position) => position,

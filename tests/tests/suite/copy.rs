@@ -5,6 +5,7 @@ use shardway_tests::{RawClient, SharedWorld, World};
 
 const SCHEMA: &str = "
 CREATE TABLE line (user_id text PRIMARY KEY, n int, note text);
+CREATE TABLE counted (user_id int PRIMARY KEY, n serial);
 CREATE TABLE part (id int, user_id int NOT NULL, PRIMARY KEY (user_id, id));
 ";
 
@@ -125,4 +126,13 @@ async fn a_copy_behind_a_flush_is_refused_rather_than_left_without_an_end() {
     let reply = client.sync().recv_until_ready().await;
     assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("0A000"));
     assert_eq!(client.query("SELECT 1").recv_until_ready().await.commands(), ["SELECT 1"]);
+}
+
+#[tokio::test]
+async fn a_column_that_each_shard_would_count_by_itself_must_be_given() {
+    let mut client = WORLD.raw("app").await;
+    let reply = client.query("COPY counted (user_id) FROM STDIN").recv_until_ready().await;
+    assert_eq!(reply.error().expect("an error").field('C').as_deref(), Some("0A000"));
+    let reply = copy(&mut client, "COPY counted FROM STDIN", &[b"1\t1\n"]).await;
+    assert_eq!(reply.commands(), ["COPY 1"]);
 }
