@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::context::{At, Context};
+use crate::hba::{Disk, Hba, Method};
 use crate::model::{AuthMethod, Server, TlsMode, User};
+use crate::problems::{Problem, Problems};
 
 /// `[server]` by itself: what one of its keys asks of another.
 pub(crate) fn check_server(context: &Context<'_>, server: &Server, auth_at: At, tls_at: At) {
@@ -15,6 +17,36 @@ pub(crate) fn check_server(context: &Context<'_>, server: &Server, auth_at: At, 
     }
     if server.tls != TlsMode::Disable {
         check_tls(context, server, tls_at);
+    }
+}
+
+/// The rules of the hba file, where they are what authentication goes by.
+pub(crate) fn read_hba(context: &Context<'_>, server: &Server) -> Option<Hba> {
+    let path = server.hba_file.as_ref().filter(|_| server.auth == AuthMethod::Hba)?;
+    match Hba::read(path, server.ident_file.as_deref(), &Disk) {
+        Ok(hba) => {
+            check_certs(context, server, &hba);
+            Some(hba)
+        }
+        Err(problems) => {
+            context.adopt(problems);
+            None
+        }
+    }
+}
+
+/// Rules that ask for certificates ask for what brings and checks them.
+fn check_certs(context: &Context<'_>, server: &Server, hba: &Hba) {
+    let message = match (server.tls, &server.tls_client_ca) {
+        (TlsMode::Disable, _) => "cert needs \"tls\" in [server]: a certificate comes with TLS alone",
+        (_, None) => "cert needs \"tls_client_ca\" in [server]",
+        _ => return,
+    };
+    let certs = hba.rules().iter().filter(|rule| matches!(rule.method, Method::Cert(_)));
+    let problem = |place| Problem { place, message: message.to_owned() };
+    let problems = certs.map(|rule| problem(rule.place.clone())).collect();
+    if let Some(problems) = Problems::collect(problems) {
+        context.adopt(problems);
     }
 }
 

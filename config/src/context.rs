@@ -72,7 +72,8 @@ impl<'a> Context<'a> {
         Reported(())
     }
 
-    fn place(&self, at: At) -> Place {
+    /// Where something is, in the words of a problem.
+    pub(crate) fn place(&self, at: At) -> Place {
         match at {
             At::Offset(offset) => {
                 let (line, column) = self.lines.position(offset);
@@ -80,6 +81,12 @@ impl<'a> Context<'a> {
             }
             At::Variable(variable) => Place::Environment { variable: variable.to_owned() },
         }
+    }
+
+    /// Takes over what was found wrong in other files.
+    pub(crate) fn adopt(&self, problems: Problems) -> Reported {
+        self.problems.borrow_mut().extend(problems);
+        Reported(())
     }
 
     /// How a message about one place refers to another.

@@ -148,6 +148,7 @@ fn diff_server(changes: &mut Changes, old: &Server, new: &Server) {
             stats_users,
             auth,
             hba_file,
+            ident_file,
             auth_query,
             auth_user,
             tls,
@@ -161,8 +162,10 @@ fn diff_server(changes: &mut Changes, old: &Server, new: &Server) {
             log_format,
             audit_log
         ],
-        []
+        [hba]
     );
+    // Rules are too much to show.
+    changes.secret("server", "hba", &old.hba, &new.hba);
 }
 
 fn diff_pool(changes: &mut Changes, old: &Pool, new: &Pool) {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::hba::Hba;
+
 /// Everything Shardway runs by. A duration of zero means "off", a limit of zero means "none".
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -93,6 +95,10 @@ pub struct Server {
     pub auth: AuthMethod,
     /// hba file, for [`AuthMethod::Hba`].
     pub hba_file: Option<PathBuf>,
+    /// Maps of user names that the hba file's rules name, in the form of `pg_ident.conf`.
+    pub ident_file: Option<PathBuf>,
+    /// What the hba file says; there with [`AuthMethod::Hba`] alone.
+    pub hba: Option<Hba>,
     /// Query that returns (name, secret) for `$1`.
     pub auth_query: Option<String>,
     /// Server user that runs `auth_query`.

@@ -18,13 +18,15 @@ const MOST_WORKERS: i64 = 1024;
 pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
     let s = &mut section;
     let method = s.choice_of("auth", AuthMethod::WORDS);
-    let server = Server {
+    let mut server = Server {
         listen: listen(s),
         http: http(s),
         admin_users: s.strings("admin_users"),
         stats_users: s.strings("stats_users"),
         auth: method.ok().flatten().unwrap_or(AuthMethod::Scram),
         hba_file: s.optional_path("hba_file"),
+        ident_file: s.optional_path("ident_file"),
+        hba: None,
         auth_query: s.optional_string("auth_query"),
         auth_user: s.optional_string("auth_user"),
         tls: tls(s),
@@ -38,6 +40,7 @@ pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
         log_format: s.choice("log_format", LogFormat::Text),
         audit_log: audit_log(s),
     };
+    server.hba = auth::read_hba(s.context(), &server);
     let auth_at = s.at_key("auth");
     auth::check_server(s.context(), &server, auth_at, s.at_key("tls"));
     section.finish();
@@ -187,6 +190,29 @@ mod tests {
         assert_eq!(
             problems("[server]\ntls = \"verify-ca\"\ntls_cert = \"c\"\ntls_key = \"k\""),
             "t.toml:2:7: tls = \"verify-ca\" needs \"tls_client_ca\" in [server]"
+        );
+    }
+
+    #[test]
+    fn the_hba_file_is_read_where_it_counts() {
+        let (hba, ident) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(hba.path(), "local all all peer map=m\nhostssl all all all cert\n").unwrap();
+        std::fs::write(ident.path(), "m ada app\n").unwrap();
+        let name = hba.path().display();
+        let files = format!("hba_file = \"{name}\"\nident_file = \"{}\"", ident.path().display());
+        assert_eq!(server(&format!("[server]\nauth = \"trust\"\n{files}")).hba, None);
+        let text = format!("[server]\nauth = \"hba\"\n{files}\n");
+        let tls = "cert needs \"tls\" in [server]: a certificate comes with TLS alone";
+        assert_eq!(problems(&text), format!("{name}:2:21: {tls}"));
+        let with_tls = format!("{text}tls = \"require\"\ntls_cert = \"c\"\ntls_key = \"k\"\n");
+        assert_eq!(problems(&with_tls), format!("{name}:2:21: cert needs \"tls_client_ca\" in [server]"));
+        let rules = server(&format!("{with_tls}tls_client_ca = \"ca\"")).hba.unwrap();
+        assert_eq!(rules.rules().len(), 2);
+        std::fs::write(hba.path(), "local all all nothing\n").unwrap();
+        assert!(
+            problems(&text).starts_with(&format!("{name}:1:15: expected one of trust")),
+            "{}",
+            problems(&text)
         );
     }
 

@@ -50,7 +50,12 @@ fn read_file(path: &Path) -> Result<Document, Problem> {
         place: Place::File { file: name.clone() },
         message: format!("cannot be read: {error}"),
     })?;
-    match str::from_utf8(&bytes) {
+    decode(name, &bytes)
+}
+
+/// The text of a file's bytes.
+pub(crate) fn decode(name: String, bytes: &[u8]) -> Result<Document, Problem> {
+    match str::from_utf8(bytes) {
         Ok(text) => Ok(document(name, text)),
         Err(error) => Err(not_utf8(name, &bytes[..error.valid_up_to()])),
     }
