@@ -1,5 +1,6 @@
 //! Where a server is and who logs in there.
 
+use crate::credential::Credential;
 use shardway_config::{Endpoint, Secret, TlsMode};
 use std::fmt;
 
@@ -44,6 +45,13 @@ impl fmt::Display for ServerAddress {
 pub struct Login {
     /// Role.
     pub user: String,
-    /// Its password, in clear text; `None` where the server asks for none.
-    pub password: Option<Secret>,
+    /// What proves that; `None` where the server asks for no proof.
+    pub credential: Option<Credential>,
+}
+
+impl Login {
+    /// By a password in clear text, if there is one.
+    pub fn by_password(user: &str, password: Option<&Secret>) -> Self {
+        Self { user: user.to_owned(), credential: password.cloned().map(Credential::Password) }
+    }
 }

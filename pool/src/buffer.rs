@@ -4,6 +4,8 @@
 //! Storage comes from a free list per thread, so that lending is a pop and giving back a push.
 
 use std::cell::RefCell;
+use std::io;
+use std::task::Poll;
 
 /// Bytes of one lent buffer: large enough that a big result needs few system calls, small enough for the L2
 /// cache to hold the ones in use.
@@ -20,14 +22,33 @@ fn lend() -> Box<[u8]> {
     FREE.with(|free| free.borrow_mut().pop()).unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice())
 }
 
+/// Reads into the buffer that would be lent next; it is lent only if something was read.
+fn try_lend(
+    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+) -> (Poll<io::Result<usize>>, Option<Box<[u8]>>) {
+    FREE.with(|free| {
+        let mut free = free.borrow_mut();
+        if free.is_empty() {
+            free.push(vec![0; CHUNK].into_boxed_slice());
+        }
+        let outcome = free.last_mut().map_or(Poll::Pending, |data| read(data));
+        match outcome {
+            Poll::Ready(Ok(n)) if n > 0 => (outcome, free.pop()),
+            _ => (outcome, None),
+        }
+    })
+}
+
 fn give_back(data: Box<[u8]>) {
     if data.len() != CHUNK {
         return;
     }
-    // A thread that is ending has no free list any more; then the buffer is simply freed.
+    // A thread that is ending has no free list any more, and one that is reading has it in use: then the buffer is
+    // simply freed.
     let _ = FREE.try_with(|free| {
-        let mut free = free.borrow_mut();
-        if free.len() < KEPT_PER_THREAD {
+        if let Ok(mut free) = free.try_borrow_mut()
+            && free.len() < KEPT_PER_THREAD
+        {
             free.push(data);
         }
     });
@@ -78,6 +99,26 @@ impl Buffer {
     /// Empties it.
     pub fn clear(&mut self) {
         self.consume(self.len());
+    }
+
+    /// Reads into the free space with `read`. Storage is borrowed for the attempt and lent only if something came: a
+    /// look at a socket that has nothing to say costs next to nothing.
+    pub fn read_with(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.data.is_empty() {
+            let outcome = read(self.space());
+            if let Poll::Ready(Ok(n)) = outcome {
+                self.advance(n);
+            }
+            return outcome;
+        }
+        let (outcome, data) = try_lend(read);
+        if let (Poll::Ready(Ok(n)), Some(data)) = (&outcome, data) {
+            (self.data, self.start, self.end) = (data, 0, *n);
+        }
+        outcome
     }
 
     /// Free space behind what is in it, at least one byte; moves or grows only when there is none left.

@@ -58,25 +58,25 @@ impl CancelSlot {
     }
 }
 
-/// What it takes to cancel what one server connection does.
-#[derive(Clone, Debug)]
+/// What it takes to cancel what one server connection does; shared with the connection.
+#[derive(Debug)]
 pub struct CancelTarget {
     /// The server.
     pub address: Arc<ServerAddress>,
     /// Its backend.
     pub key: BackendKey,
-    /// Shared with the connection.
-    pub slot: Arc<CancelSlot>,
+    /// The cancels on their way to it.
+    pub slot: CancelSlot,
 }
 
 /// A cancel that has been announced on its connection's slot; sending consumes it.
 #[derive(Debug)]
-pub struct PendingCancel(CancelTarget);
+pub struct PendingCancel(Arc<CancelTarget>);
 
 impl CancelTarget {
     /// Announces a cancel. To be called while the connection is known to work for the client that asks, so that it
     /// is not given to another one before the packet is through.
-    pub fn announce(&self) -> PendingCancel {
+    pub fn announce(self: &Arc<Self>) -> PendingCancel {
         self.slot.in_flight.fetch_add(1, Ordering::AcqRel);
         PendingCancel(self.clone())
     }

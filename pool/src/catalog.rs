@@ -86,6 +86,8 @@ pub struct Function {
     pub volatile: bool,
     /// Whether one of them may read or write tables: a user's own, not immutable, not from an extension.
     pub reads_tables: bool,
+    /// Whether one of them is not Postgres's own.
+    pub overloaded: bool,
 }
 
 const RELATIONS: &str = "
@@ -120,7 +122,8 @@ ORDER BY n.nspname, c.relname, a.attnum";
 
 const FUNCTIONS: &str = "
 SELECT p.proname, bool_and(p.prokind = 'f' AND NOT p.proretset), bool_or(p.provolatile = 'v'),
-       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i' AND x.objid IS NULL)
+       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i' AND x.objid IS NULL),
+       bool_or(n.nspname <> 'pg_catalog')
 FROM pg_proc p
 JOIN pg_namespace n ON n.oid = p.pronamespace
 LEFT JOIN pg_depend x ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
@@ -166,7 +169,8 @@ pub async fn read(control: &Control) -> Result<Catalog, String> {
     }
     for row in client.query(FUNCTIONS, &[]).await.map_err(|e| explain(&e))? {
         let (name, scalar, volatile, reads_tables) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        catalog.functions.push(Function { name, scalar, volatile, reads_tables });
+        let overloaded = row.get(4);
+        catalog.functions.push(Function { name, scalar, volatile, reads_tables, overloaded });
     }
     let links = client.query(LINKS, &[]).await.map_err(|e| explain(&e))?;
     let at: HashMap<_, _> =

@@ -1,6 +1,7 @@
 //! The control plane's own connections: ordinary tokio-postgres behind a small deadpool per server.
 
 use crate::address::{Login, ServerAddress};
+use crate::credential::Credential;
 use crate::health::{Health, Lsn, Report, Role, WalHistory};
 use crate::shard::{Server, Shard};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
@@ -32,7 +33,8 @@ impl Control {
             .user(&login.user)
             .application_name("shardway")
             .connect_timeout(PATIENCE);
-        if let Some(password) = &login.password {
+        // Its client can log in by nothing else.
+        if let Some(Credential::Password(password)) = &login.credential {
             config.password(password.expose());
         }
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };

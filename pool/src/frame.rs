@@ -52,7 +52,7 @@ pub fn put(out: &mut crate::buffer::Buffer, tag: u8, body: &[u8]) {
 
 /// A C string at the start of `body`, and what follows it.
 pub fn cstr(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = body.iter().position(|&b| b == 0)?;
+    let end = memchr::memchr(0, body)?;
     Some((&body[..end], &body[end + 1..]))
 }
 

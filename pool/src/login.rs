@@ -3,12 +3,17 @@
 
 use crate::address::{Login, ServerAddress};
 use crate::cancel::BackendKey;
+use crate::credential::Credential;
 use crate::error::PoolError;
 use crate::frame;
+use crate::scram::{Exchange, ScramError};
 use crate::server::{Parameters, ServerConn};
 use crate::stream::Stream;
 use crate::wire::Wire;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::BytesMut;
+use md5::{Digest, Md5};
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::frontend;
 use shardway_config::TlsMode;
@@ -60,10 +65,10 @@ struct Handshake<'a> {
     address: &'a Arc<ServerAddress>,
     login: &'a Login,
     wire: Wire,
-    scram: Option<sasl::ScramSha256>,
+    scram: Option<Exchange>,
 }
 
-impl Handshake<'_> {
+impl<'a> Handshake<'a> {
     async fn run(mut self) -> Result<ServerConn, PoolError> {
         let mut hello = BytesMut::new();
         let parameters = [
@@ -97,21 +102,27 @@ impl Handshake<'_> {
     async fn answer(&mut self, body: &[u8]) -> Result<bool, PoolError> {
         let (kind, rest) = frame::i32(body).ok_or_else(|| self.protocol())?;
         match kind {
+            // A server that knows the secret says so before it lets anybody in.
+            0 if self.scram.is_some() => return Err(self.protocol()),
             0 => return Ok(true),
             3 => {
-                let password = self.password()?.to_owned();
-                self.send_password(password.as_bytes()).await?;
+                let Credential::Password(password) = self.credential()? else {
+                    return Err(
+                        self.credentials("the server asks for the password, and only a hash of it is known")
+                    );
+                };
+                self.send_password(password.expose().as_bytes()).await?;
             }
             5 => {
                 let salt: [u8; 4] = rest.try_into().map_err(|_| self.protocol())?;
-                let digest = md5_hash(self.login.user.as_bytes(), self.password()?.as_bytes(), salt);
-                self.send_password(digest.as_bytes()).await?;
+                let answer = self.md5_answer(salt)?;
+                self.send_password(answer.as_bytes()).await?;
             }
             10 => self.scram_first(rest).await?,
             11 => self.scram_continue(rest).await?,
             12 => {
-                let scram = self.scram.as_mut().ok_or_else(|| Self::protocol_of(self.address))?;
-                scram.finish(rest).map_err(|e| lost(self.address, &e))?;
+                let scram = self.scram.take().ok_or_else(|| self.protocol())?;
+                scram.finished(rest).map_err(|e| self.scram_failed(&e))?;
             }
             _ => {
                 return Err(
@@ -126,20 +137,48 @@ impl Handshake<'_> {
         if !mechanisms.split(|&b| b == 0).any(|m| m == sasl::SCRAM_SHA_256.as_bytes()) {
             return Err(self.credentials("the server offers no SASL mechanism that is supported"));
         }
-        let scram = sasl::ScramSha256::new(self.password()?.as_bytes(), sasl::ChannelBinding::unsupported());
+        let nonce = BASE64.encode(rand::random::<[u8; 18]>());
+        let started = Exchange::start(self.credential()?, nonce);
+        let (scram, message) = started.map_err(|e| self.scram_failed(&e))?;
         let mut out = BytesMut::new();
-        frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), &mut out)
+        frontend::sasl_initial_response(sasl::SCRAM_SHA_256, &message, &mut out)
             .map_err(|e| self.lost(&e))?;
         self.scram = Some(scram);
         self.send(&out).await
     }
 
     async fn scram_continue(&mut self, data: &[u8]) -> Result<(), PoolError> {
-        let scram = self.scram.as_mut().ok_or_else(|| Self::protocol_of(self.address))?;
-        scram.update(data).map_err(|e| lost(self.address, &e))?;
+        let scram = self.scram.take().ok_or_else(|| self.protocol())?;
+        let (scram, message) = scram.challenged(data).map_err(|e| self.scram_failed(&e))?;
         let mut out = BytesMut::new();
-        frontend::sasl_response(scram.message(), &mut out).map_err(|e| lost(self.address, &e))?;
+        frontend::sasl_response(&message, &mut out).map_err(|e| self.lost(&e))?;
+        self.scram = Some(scram);
         self.send(&out).await
+    }
+
+    /// The answer to an MD5 challenge: the hash that servers store is all it takes.
+    fn md5_answer(&self, salt: [u8; 4]) -> Result<String, PoolError> {
+        match self.credential()? {
+            Credential::Password(password) => {
+                Ok(md5_hash(self.login.user.as_bytes(), password.expose().as_bytes(), salt))
+            }
+            Credential::Md5(hash) => {
+                let stored = hash.expose().strip_prefix("md5").unwrap_or_default();
+                let digest = Md5::new().chain_update(stored).chain_update(salt).finalize();
+                Ok(digest.iter().fold("md5".to_owned(), |answer, byte| format!("{answer}{byte:02x}")))
+            }
+            Credential::Scram(_) => {
+                Err(self
+                    .credentials("the server asks for MD5, and only a SCRAM secret of the password is known"))
+            }
+        }
+    }
+
+    fn scram_failed(&self, error: &ScramError) -> PoolError {
+        match error {
+            ScramError::Credential(cause) => self.credentials(cause),
+            ScramError::Server(cause) => self.lost(cause),
+        }
     }
 
     /// From AuthenticationOk to the first ReadyForQuery.
@@ -177,9 +216,9 @@ impl Handshake<'_> {
         self.wire.flush().await.map_err(|e| lost(self.address, &e))
     }
 
-    fn password(&self) -> Result<&str, PoolError> {
-        let password = self.login.password.as_ref().map(shardway_config::Secret::expose);
-        password.ok_or_else(|| self.credentials("the server asks for a password and none is configured"))
+    fn credential(&self) -> Result<&'a Credential, PoolError> {
+        let credential = self.login.credential.as_ref();
+        credential.ok_or_else(|| self.credentials("the server asks for a password and none is configured"))
     }
 
     fn refused(&self, body: &[u8]) -> PoolError {
@@ -196,11 +235,7 @@ impl Handshake<'_> {
     }
 
     fn protocol(&self) -> PoolError {
-        Self::protocol_of(self.address)
-    }
-
-    fn protocol_of(address: &ServerAddress) -> PoolError {
-        lost(address, &io::Error::new(io::ErrorKind::InvalidData, "it does not speak the protocol"))
+        self.lost(&io::Error::new(io::ErrorKind::InvalidData, "it does not speak the protocol"))
     }
 }
 

@@ -70,8 +70,9 @@ pub struct PoolStats {
 
 type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    limits: Arc<PoolLimits>,
     /// Boxed, as leases hold them: what changes hands is a pointer.
     #[allow(clippy::vec_box, reason = "a server goes in and out of here without being copied")]
     idle: Vec<Box<ServerConn>>,
@@ -85,6 +86,18 @@ struct State {
 }
 
 impl State {
+    fn new(limits: PoolLimits) -> Self {
+        Self {
+            limits: Arc::new(limits),
+            idle: Vec::new(),
+            waiters: VecDeque::new(),
+            total: 0,
+            connecting: 0,
+            failed: None,
+            retired: false,
+        }
+    }
+
     /// Drops the places of clients that left the queue.
     fn tidy(&mut self) {
         self.waiters.retain(|waiter| !waiter.is_closed());
@@ -96,7 +109,6 @@ impl State {
 pub struct Pool {
     address: Arc<ServerAddress>,
     login: ArcSwap<Login>,
-    limits: ArcSwap<PoolLimits>,
     state: Mutex<State>,
     /// What a server reported when it logged in, before any client's settings were put in place.
     greeting: ArcSwapOption<Parameters>,
@@ -128,8 +140,7 @@ impl Pool {
         Arc::new(Self {
             address,
             login: ArcSwap::from_pointee(login),
-            limits: ArcSwap::from_pointee(limits),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(limits)),
             greeting: ArcSwapOption::empty(),
         })
     }
@@ -141,15 +152,15 @@ impl Pool {
 
     /// What bounds it.
     pub fn limits(&self) -> Arc<PoolLimits> {
-        self.limits.load_full()
+        self.state().limits.clone()
     }
 
     /// Takes new bounds and a new login from here on; running clients are not disturbed.
     pub fn reconfigure(self: &Arc<Self>, login: Login, limits: PoolLimits) {
         let changed = **self.login.load() != login;
         self.login.store(Arc::new(login));
-        self.limits.store(Arc::new(limits));
         let mut state = self.state();
+        state.limits = Arc::new(limits);
         if changed {
             state.failed = None;
         }
@@ -190,13 +201,37 @@ impl Pool {
     /// Whether a client would have to wait for another to be served.
     pub fn is_exhausted(&self) -> bool {
         let state = self.state();
-        state.idle.is_empty() && state.connecting == 0 && state.total >= self.limits.load().size
+        state.idle.is_empty() && state.connecting == 0 && state.total >= state.limits.size
     }
 
     /// Clients that are served or wait: what "least outstanding requests" compares.
     pub fn load(&self) -> usize {
         let stats = self.stats();
         stats.active + stats.waiting
+    }
+
+    /// An idle server that is at home here and was in use not long ago: then there is nothing to wait for, and no
+    /// call of the system. `now` is the caller's clock.
+    pub fn try_checkout(self: &Arc<Self>, now: Instant) -> Option<Lease> {
+        let mut conn = {
+            let mut state = self.state();
+            if !state.waiters.is_empty() {
+                return None;
+            }
+            let here = server::worker();
+            let at = state.idle.iter().rposition(|conn| conn.home() == here)?;
+            let check_delay = state.limits.check_delay;
+            let asleep = now.saturating_duration_since(state.idle[at].idle_since) > check_delay;
+            if asleep && !check_delay.is_zero() {
+                return None;
+            }
+            state.idle.remove(at)
+        };
+        if !conn.is_alive() {
+            self.discard(conn);
+            return None;
+        }
+        Some(Lease::new(conn, self.clone()))
     }
 
     /// A server, as soon as one is free. Errors: see [`PoolError`]; dropped while it waits, it leaves no trace.
@@ -213,7 +248,7 @@ impl Pool {
     }
 
     async fn wait(self: &Arc<Self>, mut turn: Turn) -> Result<Lease, PoolError> {
-        let limit = self.limits.load().wait_timeout;
+        let limit = self.limits().wait_timeout;
         let outcome = if limit.is_zero() {
             (&mut turn.receiver).await
         } else {
@@ -225,7 +260,7 @@ impl Pool {
 
     /// Makes sure that a server that was idle is still there.
     async fn ready(self: &Arc<Self>, mut conn: Box<ServerConn>) -> Option<Lease> {
-        let check_delay = self.limits.load().check_delay;
+        let check_delay = self.limits().check_delay;
         if !conn.is_alive() {
             self.discard(conn);
             return None;
@@ -260,12 +295,12 @@ impl Pool {
 
     fn recent_failure(&self, state: &State) -> Option<PoolError> {
         let (at, error) = state.failed.as_ref()?;
-        (at.elapsed() < self.limits.load().login_retry).then(|| error.clone())
+        (at.elapsed() < state.limits.login_retry).then(|| error.clone())
     }
 
     /// Starts one login per waiting client, within the pool's size.
     fn launch(self: &Arc<Self>, state: &mut State) {
-        let size = self.limits.load().size;
+        let size = state.limits.size;
         while state.connecting < state.waiters.len() && state.total < size {
             if self.recent_failure(state).is_some() {
                 return;
@@ -286,11 +321,7 @@ impl Pool {
         if conn.cancel_slot().is_busy() {
             return self.give_back_later(conn);
         }
-        let lifetime = self.limits.load().lifetime;
-        conn.idle_since = Instant::now();
-        if !lifetime.is_zero() && conn.age(conn.idle_since) > lifetime {
-            return self.discard(conn);
-        }
+        conn.idle_since = conn.used_until.take().unwrap_or_else(Instant::now);
         self.hand_over(conn);
     }
 
@@ -308,10 +339,19 @@ impl Pool {
         loop {
             let waiter = {
                 let mut state = self.state();
-                let surplus = state.retired || state.total > self.limits.load().size;
+                conn.max_prepared = state.limits.max_prepared;
+                let lifetime = state.limits.lifetime;
+                let old = !lifetime.is_zero() && conn.age(conn.idle_since) > lifetime;
+                let surplus = state.retired || state.total > state.limits.size;
                 match state.waiters.pop_front() {
-                    Some(waiter) => waiter,
-                    None if surplus => {
+                    Some(waiter) if !old => waiter,
+                    Some(waiter) => {
+                        // It waits on, for the server that takes this one's place.
+                        state.waiters.push_front(waiter);
+                        drop(state);
+                        return self.discard(conn);
+                    }
+                    None if surplus || old => {
                         drop(state);
                         return self.discard(conn);
                     }
@@ -342,7 +382,7 @@ impl Pool {
 
     /// Closes idle servers that are too old or too long idle; for a background task.
     pub fn sweep(self: &Arc<Self>, now: Instant) {
-        let limits = self.limits.load_full();
+        let limits = self.limits();
         let mut gone = Vec::new();
         {
             let mut state = self.state();
@@ -400,7 +440,7 @@ struct Connecting {
 impl Connecting {
     async fn connect(mut self) {
         let login = self.pool.login.load_full();
-        let timeout = self.pool.limits.load().connect_timeout;
+        let timeout = self.pool.limits().connect_timeout;
         let outcome = login::connect(&self.pool.address, &login, timeout).await;
         self.done = true;
         match outcome {

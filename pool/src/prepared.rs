@@ -1,6 +1,6 @@
 //! Prepared statements that a server connection holds: which, and which to give up first.
 
-use std::collections::HashMap;
+use fnv::FnvHashMap;
 use std::fmt::Write as _;
 
 /// A statement's number, the same for every client that prepares the same text with the same types.
@@ -19,7 +19,7 @@ impl StatementId {
 /// The named statements that one server holds, least recently used first out.
 #[derive(Debug, Default)]
 pub struct PreparedSet {
-    used: HashMap<StatementId, u64>,
+    used: FnvHashMap<StatementId, u64>,
     clock: u64,
 }
 

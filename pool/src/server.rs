@@ -70,15 +70,17 @@ pub struct ServerConn {
     pub settings: Arc<Settings>,
     /// Named statements it holds.
     pub prepared: PreparedSet,
+    /// How many it may hold.
+    pub max_prepared: usize,
     /// What its unnamed statement is.
     pub unnamed: Option<StatementId>,
     /// ReadyForQuery's status byte: `I`, `T` or `E`.
     pub status: u8,
     /// ReadyForQuery messages that are still to come.
     pub outstanding: u32,
-    address: Arc<ServerAddress>,
-    key: BackendKey,
-    cancel: Arc<CancelSlot>,
+    /// When its last answer was through, where whoever holds it has looked at the clock: the pool need not.
+    pub used_until: Option<Instant>,
+    cancel: Arc<CancelTarget>,
     worker: u32,
     born: Instant,
     /// When it was last given back.
@@ -99,12 +101,12 @@ impl ServerConn {
             reported: false,
             settings: Arc::default(),
             prepared: PreparedSet::default(),
+            max_prepared: 0,
             unnamed: None,
             status: b'I',
             outstanding: 0,
-            address,
-            key,
-            cancel: Arc::default(),
+            used_until: None,
+            cancel: Arc::new(CancelTarget { address, key, slot: CancelSlot::default() }),
             worker: worker(),
             born: now,
             idle_since: now,
@@ -113,22 +115,22 @@ impl ServerConn {
 
     /// Where it is.
     pub fn address(&self) -> &Arc<ServerAddress> {
-        &self.address
+        &self.cancel.address
     }
 
     /// What it takes to cancel what it does.
-    pub fn cancel_target(&self) -> CancelTarget {
-        CancelTarget { address: self.address.clone(), key: self.key, slot: self.cancel.clone() }
+    pub fn cancel_target(&self) -> &Arc<CancelTarget> {
+        &self.cancel
     }
 
     /// Whether a cancel is on its way to it.
-    pub fn cancel_slot(&self) -> &Arc<CancelSlot> {
-        &self.cancel
+    pub fn cancel_slot(&self) -> &CancelSlot {
+        &self.cancel.slot
     }
 
     /// The server's process, for people.
     pub fn pid(&self) -> u32 {
-        self.key.pid
+        self.cancel.key.pid
     }
 
     /// Since it logged in.
@@ -163,7 +165,7 @@ impl ServerConn {
     /// Looks, without a system call where nothing came, whether an idle server said something: a notice or a
     /// changed parameter is taken in; an end or a FATAL makes it useless.
     pub(crate) fn is_alive(&mut self) -> bool {
-        let mut space = [0; 2048];
+        let mut space = [0; 256];
         loop {
             match self.wire.stream.try_read(&mut space) {
                 Ok(0) => return false,
@@ -193,7 +195,7 @@ impl ServerConn {
 
     /// The error for a client whose server went away.
     pub fn lost(&self, cause: &io::Error) -> PoolError {
-        PoolError::Lost { server: self.address.to_string(), cause: cause.to_string().into() }
+        PoolError::Lost { server: self.cancel.address.to_string(), cause: cause.to_string().into() }
     }
 
     /// Runs commands whose results nobody wants (settings, BEGIN, ROLLBACK), and fails with the first error's body.
@@ -210,6 +212,7 @@ impl ServerConn {
             self.outstanding += 1;
         }
         self.unnamed = None;
+        self.used_until = None;
         self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
         self.drain().await
     }

@@ -3,10 +3,11 @@
 //! Kept as the commands that set them, by name: replaying the client's own words is exact where re-quoting a
 //! value (a search_path list, an interval time zone) would not be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a client set, by lower-case name. Compared by value; sharing one `Arc` makes the comparison a pointer's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
     commands: BTreeMap<String, Entry>,
 }
@@ -15,7 +16,7 @@ pub struct Settings {
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
 /// One parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry {
     /// The command that sets it.
     set: String,
@@ -89,6 +90,35 @@ impl Settings {
     }
 }
 
+/// Settings by value: clients that set the same share one `Arc`, so that a server that served one of them is known to
+/// fit another by a comparison of pointers.
+#[derive(Debug, Default)]
+pub struct SharedSettings(Mutex<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: HashSet<Arc<Settings>>,
+    /// Size at which those that nobody uses any more are looked for.
+    sweep_at: usize,
+}
+
+impl SharedSettings {
+    /// The one `Arc` of these settings.
+    pub fn share(&self, settings: Settings) -> Arc<Settings> {
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shared.known.get(&settings) {
+            return known.clone();
+        }
+        if shared.known.len() >= shared.sweep_at {
+            shared.known.retain(|settings| Arc::strong_count(settings) > 1);
+            shared.sweep_at = 64.max(shared.known.len() * 2);
+        }
+        let settings = Arc::new(settings);
+        shared.known.insert(settings.clone());
+        settings
+    }
+}
+
 /// A string literal that means `text` whatever standard_conforming_strings says.
 pub fn quote(text: &str) -> String {
     if text.contains('\\') {
@@ -129,6 +159,23 @@ mod tests {
             "RESET \"app\".\"tenant\";SELECT pg_catalog.set_config('application_name', 'it''s', false)\n;"
         );
         assert_eq!(want.change_to(&want), "");
+    }
+
+    #[test]
+    fn equal_settings_are_one_and_unused_ones_are_forgotten() {
+        let shared = SharedSettings::default();
+        let named = |name: &str| {
+            let mut settings = Settings::default();
+            settings.set_value("application_name", name);
+            shared.share(settings)
+        };
+        let kept = named("a");
+        assert!(Arc::ptr_eq(&kept, &named("a")) && !Arc::ptr_eq(&kept, &named("b")));
+        for n in 0..1000 {
+            named(&n.to_string());
+        }
+        assert!(shared.0.lock().unwrap().known.len() <= 64);
+        assert!(Arc::ptr_eq(&kept, &named("a")));
     }
 
     #[test]

@@ -26,18 +26,10 @@ impl Wire {
 
     /// Reads what is there; 0 at the end. One system call, none while nothing is there.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = self.stream.poll_read(cx, self.input.space());
-        match read {
-            Poll::Ready(Ok(n)) => {
-                self.input.advance(n);
-                self.input.release();
-                Poll::Ready(Ok(n))
-            }
-            other => {
-                self.input.release();
-                other
-            }
-        }
+        let stream = &mut self.stream;
+        let read = self.input.read_with(|space| stream.poll_read(cx, space));
+        self.input.release();
+        read
     }
 
     /// Ready when the peer is gone; up to `max` bytes that it sends meanwhile are kept.
@@ -61,6 +53,17 @@ impl Wire {
             self.output.consume(n);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes bytes behind what waits already: straight to the socket if nothing does. What it does not take now, and
+    /// what it will never take, stays in `output`, for the next flush to find out.
+    pub fn send(&mut self, mut bytes: &[u8]) {
+        if self.output.is_empty()
+            && let Ok(written) = self.stream.try_write(bytes)
+        {
+            bytes = &bytes[written..];
+        }
+        self.output.extend(bytes);
     }
 
     /// Waits until something was read; an end is an error here.

@@ -1,5 +1,6 @@
 //! One database as clients see it: its shard groups, its schema, and the plans made with it.
 
+use crate::client::auth::StoredSecret;
 use crate::plan_cache::Planning;
 use crate::schema::{GroupId, Schema, ShardRef};
 use arc_swap::ArcSwap;
@@ -142,6 +143,11 @@ impl Database {
         self.planning.load_full()
     }
 
+    /// Uses the schema and its plans for a moment, without taking hold of them.
+    pub fn with_planning<T>(&self, look: impl FnOnce(&Planning) -> T) -> T {
+        look(&self.planning.load())
+    }
+
     /// Whether the schema has been read at least once.
     pub fn is_schema_read(&self) -> bool {
         self.schema_read.load(std::sync::atomic::Ordering::Acquire)
@@ -275,8 +281,7 @@ fn shard(shard: &config::Shard, whole: &config::Config, old: Option<&Database>) 
 /// A server, the old one where nothing of it changed.
 fn server(endpoint: &config::Endpoint, whole: &config::Config, old: Option<&Database>) -> Arc<Server> {
     let address = ServerAddress::new(endpoint, whole.pool.server_tls);
-    let login =
-        endpoint.user.as_ref().map(|user| Login { user: user.clone(), password: endpoint.password.clone() });
+    let login = endpoint.user.as_ref().map(|user| Login::by_password(user, endpoint.password.as_ref()));
     let kept = old.into_iter().flat_map(|d| &d.groups).flat_map(|g| &g.shards).flat_map(|s| &s.servers);
     let same = |s: &&Arc<Server>| *s.address == address && s.login == login;
     kept.into_iter().find(same).cloned().unwrap_or_else(|| Server::new(address, login))
@@ -285,25 +290,25 @@ fn server(endpoint: &config::Endpoint, whole: &config::Config, old: Option<&Data
 /// Who reads catalogs and health: the database's own login, else the first user whose password is plain text.
 fn control_login(database: &config::Database, whole: &config::Config) -> Option<Login> {
     if let Some(user) = &database.user {
-        return Some(Login { user: user.clone(), password: database.password.clone() });
+        return Some(Login::by_password(user, database.password.as_ref()));
     }
     let endpoint = database.groups.first().and_then(|g| g.shards.first()).map(|s| &s.primary);
     if let Some(user) = endpoint.and_then(|e| e.user.as_ref()) {
-        return Some(Login { user: user.clone(), password: endpoint.and_then(|e| e.password.clone()) });
+        return Some(Login::by_password(user, endpoint.and_then(|e| e.password.as_ref())));
     }
-    let plain = |user: &&config::User| user.password.as_ref().is_some_and(|p| is_plain(p.expose()));
+    let plain = |user: &&config::User| plain_password(user).is_some();
     let admin = |user: &config::User| {
         whole.server.admin_users.contains(&user.name) || whole.server.stats_users.contains(&user.name)
     };
     let users = &whole.users;
     let chosen =
         users.iter().filter(plain).find(|u| !admin(u)).or_else(|| users.iter().find(plain)).or(users.first());
-    chosen.map(|user| Login { user: user.name.clone(), password: user.password.clone() })
+    chosen.map(|user| Login::by_password(&user.name, plain_password(user)))
 }
 
-/// Whether a stored password is the password itself, not a hash of it.
-pub fn is_plain(stored: &str) -> bool {
-    let md5 =
-        stored.len() == 35 && stored.starts_with("md5") && stored[3..].bytes().all(|b| b.is_ascii_hexdigit());
-    !md5 && !stored.starts_with("SCRAM-SHA-256$")
+/// A user's password, where it is stored in clear and not as a hash.
+fn plain_password(user: &config::User) -> Option<&config::Secret> {
+    let plain =
+        |stored: &&config::Secret| matches!(StoredSecret::parse(stored.expose()), StoredSecret::Plain(_));
+    user.password.as_ref().filter(plain)
 }

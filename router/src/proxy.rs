@@ -1,16 +1,18 @@
 //! The process-wide state: what is configured right now, and who is connected.
 
-use crate::client::auth::{SaltKey, StoredSecret, UserSecret};
-use crate::database::{Database, is_plain};
+use crate::client::auth::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
+use crate::database::Database;
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use shardway_config::{AuthMethod, Config, Secret};
 use shardway_pool::cancel::{BackendKey, CancelTarget};
+use shardway_pool::settings::SharedSettings;
 use shardway_pool::shard::Server;
-use shardway_pool::{Login, PoolLimits};
+use shardway_pool::{Credential, Login, PoolLimits, ScramKeys};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use tokio::sync::watch;
 
 /// The name of the admin database.
@@ -23,10 +25,19 @@ pub struct User {
     pub name: String,
     /// How it proves itself.
     pub secret: Arc<UserSecret>,
-    /// Its password, where it is known in clear text: for servers.
-    pub password: Option<Secret>,
+    /// How Shardway proves itself to servers in its name.
+    pub credential: Option<Credential>,
     /// Its own pool size; 0: the default.
     pub pool_size: usize,
+}
+
+impl User {
+    /// Takes what a client proved by its login: the key that opens servers with the same SCRAM secret.
+    pub fn learn(&self, key: &ClientKey) {
+        if let Some(Credential::Scram(keys)) = &self.credential {
+            keys.learn(key.expose());
+        }
+    }
 }
 
 /// Everything that one configuration made.
@@ -52,18 +63,22 @@ impl World {
                 .map_err(|e| format!("database {}: {e}", database.name))?;
             databases.insert(database.name.clone(), made);
         }
-        let users = config.users.iter().map(|user| (user.name.clone(), lower_user(user, salts))).collect();
+        let lower = |user: &shardway_config::User| {
+            let before = old.and_then(|w| w.users.get(&user.name));
+            (user.name.clone(), lower_user(user, before, salts))
+        };
+        let users = config.users.iter().map(lower).collect();
         Ok(Self { config, users, databases, generation: old.map_or(0, |w| w.generation + 1) })
     }
 
     /// Who logs in to the servers of `database` when `user` is the client.
     pub fn server_login(&self, database: &Database, user: &str) -> Login {
         match &database.config.user {
-            Some(name) => Login { user: name.clone(), password: database.config.password.clone() },
-            None => Login {
-                user: user.to_owned(),
-                password: self.users.get(user).and_then(|u| u.password.clone()),
-            },
+            Some(name) => Login::by_password(name, database.config.password.as_ref()),
+            None => {
+                let credential = self.users.get(user).and_then(|u| u.credential.clone());
+                Login { user: user.to_owned(), credential }
+            }
         }
     }
 
@@ -100,32 +115,64 @@ impl World {
     }
 }
 
-fn lower_user(user: &shardway_config::User, salts: &SaltKey) -> User {
+fn lower_user(user: &shardway_config::User, before: Option<&User>, salts: &SaltKey) -> User {
     let stored = user.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
-    let secret = UserSecret::new(&user.name, StoredSecret::parse(&stored), salts);
+    let stored = StoredSecret::parse(&stored);
+    let credential = user.password.as_ref().map(|password| lower_credential(password, &stored));
+    // Of a secret that stays, what clients have proven of it stays too.
+    let kept =
+        before.and_then(|user| user.credential.clone()).filter(|kept| Some(kept) == credential.as_ref());
+    let secret = UserSecret::new(&user.name, stored, salts);
     // Deriving costs milliseconds: here, once, and not while a client waits.
     secret.scram();
     User {
         name: user.name.clone(),
         secret: Arc::new(secret),
-        password: user.password.clone().filter(|p| is_plain(p.expose())),
+        credential: kept.or(credential),
         pool_size: user.pool_size,
     }
 }
 
-/// What a cancel request for one client has to reach.
-#[derive(Debug, Default)]
-pub struct CancelHandle(Mutex<Vec<CancelTarget>>);
+/// What a stored password opens servers by.
+fn lower_credential(password: &Secret, stored: &StoredSecret) -> Credential {
+    match stored {
+        StoredSecret::Plain(_) => Credential::Password(password.clone()),
+        StoredSecret::Md5(_) => Credential::Md5(password.clone()),
+        StoredSecret::Scram(scram) => {
+            let ScramSecret { iterations, salt, stored_key, server_key } = scram.clone();
+            Credential::Scram(Arc::new(ScramKeys::new(iterations, salt, stored_key, server_key)))
+        }
+    }
+}
 
-impl CancelHandle {
+/// What others can reach of one client: the servers that a cancel request has to go to, and its task.
+#[derive(Debug, Default)]
+pub struct ClientHandle {
+    targets: Mutex<Vec<Arc<CancelTarget>>>,
+    task: OnceLock<Waker>,
+}
+
+impl ClientHandle {
     /// Servers that work for the client now.
-    pub fn targets(&self) -> MutexGuard<'_, Vec<CancelTarget>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn targets(&self) -> MutexGuard<'_, Vec<Arc<CancelTarget>>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says which task serves the client. Once: a task's waker is good for its whole life, so that waiting for a
+    /// shutdown or a reload costs an idle client nothing.
+    pub fn attend(&self, task: &Waker) {
+        self.task.get_or_init(|| task.clone());
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
     }
 }
 
 /// How far a shutdown is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// None.
     Serving,
@@ -138,26 +185,34 @@ pub enum Phase {
 /// The process-wide state.
 pub struct Proxy {
     world: ArcSwap<World>,
+    /// The world's generation, for a look in passing.
+    generation: AtomicU64,
     /// Counters.
     pub metrics: Metrics,
     /// Salts that stay the same while the process lives.
     pub salts: SaltKey,
-    cancels: Mutex<HashMap<(u32, u32), Arc<CancelHandle>>>,
+    clients: Mutex<HashMap<(u32, u32), Arc<ClientHandle>>>,
     next_pid: AtomicU64,
     /// Connections, logged in or not.
     pub connections: AtomicUsize,
     phase: watch::Sender<Phase>,
+    /// The same, as a number.
+    progress: AtomicU8,
     /// The runtime of what is no client's.
     pub control: tokio::runtime::Handle,
     /// Held by a reload.
     pub reloading: tokio::sync::Mutex<()>,
     /// Where the configuration comes from, to read it again.
     pub source: shardway_config::Source,
+    /// Session settings of all clients.
+    pub settings: SharedSettings,
     /// Prepared statements of all clients.
     pub statements: crate::session::Statements,
     era: ArcSwap<()>,
     /// Eras of caches that are no more.
     older: Mutex<Vec<std::sync::Weak<()>>>,
+    /// What the admin database keeps.
+    pub admin: crate::admin::Desk,
     /// The cache, if one is configured.
     pub cache: ArcSwap<Option<Arc<crate::cache::Cache>>>,
 }
@@ -170,16 +225,20 @@ impl Proxy {
             world: ArcSwap::from_pointee(world),
             metrics: Metrics::new(),
             salts,
-            cancels: Mutex::default(),
+            generation: AtomicU64::new(0),
+            clients: Mutex::default(),
             next_pid: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),
+            progress: AtomicU8::new(0),
             control: tokio::runtime::Handle::current(),
             reloading: tokio::sync::Mutex::default(),
             source,
+            settings: SharedSettings::default(),
             statements: crate::session::Statements::default(),
             era: ArcSwap::default(),
             older: Mutex::default(),
+            admin: crate::admin::Desk::default(),
             cache: ArcSwap::from_pointee(cache),
         })
     }
@@ -226,7 +285,7 @@ impl Proxy {
 
     /// Its generation, without taking hold of it.
     pub fn generation(&self) -> u64 {
-        self.world.load().generation
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Takes a new world.
@@ -235,9 +294,17 @@ impl Proxy {
         if old.config.cache != world.config.cache {
             self.change_cache(&world.config);
         }
+        let generation = world.generation;
         self.world.store(Arc::new(world));
+        self.generation.store(generation, Ordering::Release);
         // Idle sessions look whether they may stay.
+        self.wake_clients();
         self.phase.send_modify(|_| {});
+    }
+
+    fn wake_clients(&self) {
+        let handles: Vec<_> = self.clients().values().cloned().collect();
+        handles.iter().for_each(|handle| handle.wake());
     }
 
     /// How far a shutdown is, and its changes.
@@ -248,42 +315,53 @@ impl Proxy {
     /// Goes a step further in shutting down.
     pub fn enter(&self, phase: Phase) {
         self.phase.send_replace(phase);
+        self.progress.store(phase as u8, Ordering::Release);
+        self.wake_clients();
     }
 
-    fn cancels(&self) -> MutexGuard<'_, HashMap<(u32, u32), Arc<CancelHandle>>> {
-        self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How far a shutdown is, for a look in passing.
+    pub fn stage(&self) -> Phase {
+        match self.progress.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<(u32, u32), Arc<ClientHandle>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A key for a new client; keys can't be guessed, and are not given twice at a time.
-    pub fn register(&self) -> (BackendKey, Arc<CancelHandle>) {
+    pub fn register(&self) -> (BackendKey, Arc<ClientHandle>) {
         let pid = (self.next_pid.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff) as u32;
         let key = BackendKey { pid, secret: rand::random() };
-        let handle = Arc::new(CancelHandle::default());
-        self.cancels().insert((key.pid, key.secret), handle.clone());
+        let handle = Arc::new(ClientHandle::default());
+        self.clients().insert((key.pid, key.secret), handle.clone());
         (key, handle)
     }
 
     /// Forgets a client's key.
     pub fn unregister(&self, key: BackendKey) {
-        self.cancels().remove(&(key.pid, key.secret));
+        self.clients().remove(&(key.pid, key.secret));
     }
 
     /// Cancels what every server does for the client with this key; unknown keys are ignored, as Postgres does.
     pub async fn cancel(&self, key: BackendKey) {
-        let Some(handle) = self.cancels().get(&(key.pid, key.secret)).cloned() else { return };
+        let Some(handle) = self.clients().get(&(key.pid, key.secret)).cloned() else { return };
         self.cancel_all_of(&handle).await;
     }
 
     /// Cancels what every server does for anybody.
     pub async fn cancel_all(&self) {
-        let handles: Vec<_> = self.cancels().values().cloned().collect();
+        let handles: Vec<_> = self.clients().values().cloned().collect();
         for handle in handles {
             self.cancel_all_of(&handle).await;
         }
     }
 
-    async fn cancel_all_of(&self, handle: &CancelHandle) {
-        let pending: Vec<_> = handle.targets().iter().map(CancelTarget::announce).collect();
+    async fn cancel_all_of(&self, handle: &ClientHandle) {
+        let pending: Vec<_> = handle.targets().iter().map(|target| target.announce()).collect();
         let timeout = self.world().config.pool.cancel_wait_timeout;
         for cancel in pending {
             cancel.send(timeout).await;

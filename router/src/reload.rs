@@ -2,7 +2,7 @@
 
 use crate::proxy::{Proxy, World};
 use crate::support;
-use shardway_config::{ProcessEnv, diff, load};
+use shardway_config::{Config, ProcessEnv, diff, load};
 use shardway_pool::shard::Server;
 use shardway_pool::{Login, PoolLimits};
 use std::sync::Arc;
@@ -31,8 +31,44 @@ async fn reload_now(proxy: &Arc<Proxy>) -> Result<(), String> {
     outcome
 }
 
+/// Changes the configuration that is in force, until the next reload. Errors: what is wrong with it then; nothing
+/// has changed.
+pub async fn change(
+    proxy: &Arc<Proxy>,
+    edit: impl FnOnce(&mut Config) -> Result<(), String> + Send + 'static,
+) -> Result<(), String> {
+    let asked = proxy.clone();
+    let done = proxy.control.spawn(async move {
+        let _one_by_one = asked.reloading.lock().await;
+        let mut config = asked.world().config.clone();
+        edit(&mut config)?;
+        adopt(&asked, config).await
+    });
+    done.await.unwrap_or_else(|e| Err(format!("the change ended early: {e}")))
+}
+
+/// Takes the present configuration anew, so that sessions ask for their servers afresh; `before` is done at the moment
+/// of the change. Errors: in words.
+pub async fn renew(
+    proxy: &Arc<Proxy>,
+    before: impl FnOnce(&Proxy, &World) + Send + 'static,
+) -> Result<(), String> {
+    let asked = proxy.clone();
+    let done = proxy.control.spawn(async move {
+        let _one_by_one = asked.reloading.lock().await;
+        let config = asked.world().config.clone();
+        install(&asked, config, |old| before(&asked, old)).await
+    });
+    done.await.unwrap_or_else(|e| Err(format!("it ended early: {e}")))
+}
+
 async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
     let config = load(&proxy.source, &ProcessEnv).map_err(|problems| problems.to_string())?;
+    adopt(proxy, config).await
+}
+
+/// Has a configuration take the place of the present one.
+async fn adopt(proxy: &Arc<Proxy>, config: Config) -> Result<(), String> {
     support::admit(&config)?;
     let old = proxy.world();
     let changes = diff(&old.config, &config);
@@ -45,6 +81,17 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
         }
         return Ok(());
     }
+    install(proxy, config, |_| ()).await?;
+    for change in &changes {
+        let later = if change.needs_restart() { " (takes effect at the next start)" } else { "" };
+        tracing::info!("reload: {change}{later}");
+    }
+    Ok(())
+}
+
+/// Builds what a configuration says, and puts it in the place of what is there.
+async fn install(proxy: &Arc<Proxy>, config: Config, before: impl FnOnce(&World)) -> Result<(), String> {
+    let old = proxy.world();
     let world = World::build(config, Some(&old), &proxy.salts)?;
     for database in world.databases.values() {
         if let Err(e) = database.refresh(None).await {
@@ -53,10 +100,7 @@ async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
         }
     }
     reconfigure_pools(&world);
-    for change in &changes {
-        let later = if change.needs_restart() { " (takes effect at the next start)" } else { "" };
-        tracing::info!("reload: {change}{later}");
-    }
+    before(&old);
     proxy.replace(world);
     retire(&old, &proxy.world());
     proxy.empty_cache().await;

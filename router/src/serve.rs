@@ -3,7 +3,7 @@
 use crate::client::auth::SaltKey;
 use crate::listener::{self, Bound, Listener, SocketFile};
 use crate::proxy::{Phase, Proxy, World};
-use crate::{http, reload, support};
+use crate::{admin, http, reload, support};
 use shardway_config::{Config, Source};
 use shardway_pool::server;
 use std::io;
@@ -41,6 +41,7 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     let Workers { addresses, files, threads } = spawn_workers(&proxy, bound)?;
     serve_http(&proxy, http);
     tokio::spawn(sweep(proxy.clone()));
+    tokio::spawn(admin::keep_stats(proxy.clone()));
     for database in proxy.world().databases.values() {
         tokio::spawn(database.clone().read_schema());
     }
@@ -143,6 +144,8 @@ async fn wait_for_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<
     let mut hup = signal(SignalKind::hangup())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    // SHUTDOWN on the admin database does what the signals do.
+    let (mut asked, mut now) = (proxy.phase(), proxy.phase());
     loop {
         tokio::select! {
             _ = hup.recv() => {
@@ -151,6 +154,8 @@ async fn wait_for_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<
             }
             _ = term.recv() => break,
             _ = int.recv() => return Ok(()),
+            _ = asked.wait_for(|phase| *phase == Phase::Draining) => break,
+            _ = now.wait_for(|phase| *phase == Phase::Stopping) => return Ok(()),
         }
     }
     proxy.enter(Phase::Draining);
@@ -167,6 +172,7 @@ async fn wait_for_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<
         () = tokio::time::sleep(limit) => tracing::warn!("shutdown_timeout: clients are closed in the middle of their transactions"),
         _ = term.recv() => {}
         _ = int.recv() => {}
+        _ = now.wait_for(|phase| *phase == Phase::Stopping) => {}
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Settings that the contract has and this version does not carry out: `serve` refuses those that protect something,
 //! the others are named in a warning. To `check` they are valid, and worth a word.
 
-use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, TlsMode, User};
+use shardway_config::hba;
+use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, Server, TlsMode, User};
 
 /// What must not be ignored, and is not carried out: in words, one for each setting.
 pub fn refused(config: &Config) -> Vec<String> {
@@ -11,7 +12,7 @@ pub fn refused(config: &Config) -> Vec<String> {
         |mode: TlsMode| matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
     let settings = [
         (server.auth == AuthMethod::Cert, "auth = \"cert\""),
-        (server.auth == AuthMethod::Hba, "auth = \"hba\""),
+        (has_cert(server), "the method cert in hba_file"),
         (server.auth_query.is_some(), "auth_query"),
         (server.tls != TlsMode::Disable, "tls towards clients"),
         (demands_tls(config.pool.server_tls), "server_tls beyond \"prefer\""),
@@ -21,6 +22,18 @@ pub fn refused(config: &Config) -> Vec<String> {
     ];
     let set = settings.into_iter().filter(|(set, _)| *set);
     set.map(|(_, what)| format!("{what} is not supported yet")).collect()
+}
+
+/// Whether a rule asks for a certificate.
+fn has_cert(server: &Server) -> bool {
+    let rules = server.hba.iter().flat_map(|hba| hba.rules());
+    rules.into_iter().any(|rule| matches!(rule.method, hba::Method::Cert(_)))
+}
+
+/// Rules that no connection can match.
+fn has_tls_rules(server: &Server) -> bool {
+    server.tls == TlsMode::Disable
+        && server.hba.iter().flat_map(|hba| hba.rules()).any(|rule| rule.needs_tls())
 }
 
 /// What is set and has no effect: in words, one for each setting.
@@ -36,7 +49,9 @@ pub fn ignored(config: &Config) -> Vec<String> {
         (config.users.iter().any(|u| u.max_connections > 0), "users.max_connections"),
     ];
     let set = settings.into_iter().filter(|(set, _)| *set);
-    set.map(|(_, name)| format!("{name} is set, and has no effect in this version")).collect()
+    let set = set.map(|(_, name)| format!("{name} is set, and has no effect in this version"));
+    let without_tls = "hba_file: hostssl records are for nobody while tls is \"disable\"".to_owned();
+    set.chain(has_tls_rules(&config.server).then_some(without_tls)).collect()
 }
 
 /// For who starts or reloads: errors name what must not be ignored, the rest goes to the log.

@@ -1,139 +1,76 @@
-//! The admin database `shardway`: psql asks SHOW, admins say RELOAD.
+//! The admin database `shardway`, also called `pgbouncer`: PgBouncer's commands with the columns that its version
+//! 1.25 has, so that its exporters and dashboards go on working, and a few of our own.
+//!
+//! `command` reads a text, `show` is the table of what can be shown, `run` carries out the rest, `console` and
+//! `extended` speak the protocol. [`desk`] keeps what lies between commands; `gather` fills [`snapshot`]'s rows.
+//!
+//! Where a column of PgBouncer's means nothing here, it has what PgBouncer prints for "none":
+//!
+//! | columns | value | because |
+//! |---|---|---|
+//! | `replication` | `none` | replication connections are refused |
+//! | `tls` | empty | there is no TLS yet |
+//! | `load_balance_hosts`; a database's `pool_mode` | NULL | neither is set by database |
+//! | `max_client_connections`, `max_user_client_connections` | 0 | there are no such limits |
+//! | a user's `pool_size`, `reserve_pool_size` | empty | without a size of its own |
+//! | `port` of a database | NULL | if its shards have several; `host` and `database` list them |
+//! | `cl_*_cancel_req`, `sv_*cancel*` | 0 | cancels are sent beside the pools, at once |
+//! | `sv_used`, `sv_tested` | 0 | a server is asked when it is lent; until then it is idle |
+//! | `close_needed` | 0 | RECONNECT takes such servers out of SHOW at once; WAIT_CLOSE waits for them |
+//! | `recv_pos` … `send_avail` | 0 | buffers are lent while there is work |
+//! | `free_clients`, `free_servers`, `dns_*`, `peers` | 0 | nothing of the kind is kept |
+//! | SHOW MEM, DNS_HOSTS, DNS_ZONES, PEERS, PEER_POOLS | no rows | the same |
+//! | `paused` | 0 | nothing can be paused yet |
+//! | the admin database's sizes and limits | 0 | it has no servers |
+//!
+//! What Shardway does not count yet is NULL; `gather` says what that is.
 
+mod answer;
+pub mod clients;
+mod clock;
+mod command;
+mod console;
+pub mod desk;
+mod extended;
+mod gather;
+mod run;
+mod settings;
 mod show;
+pub mod snapshot;
+pub mod tally;
+mod tokens;
 
-use crate::error::{ClientError, Severity};
-use crate::proxy::{Phase, Proxy};
-use crate::{reload, reply};
-use shardway_pool::buffer::Buffer;
-use shardway_pool::cancel::BackendKey;
-use shardway_pool::frame;
-use shardway_pool::wire::Wire;
-use std::io;
-use std::sync::Arc;
+use answer::{Column, Type};
+pub(crate) use console::serve;
+pub use desk::{Desk, keep_stats};
 
-/// A table of text to show: column names with types, and rows.
-pub(crate) struct Table {
-    pub columns: Vec<(&'static str, u32)>,
-    pub rows: Vec<Vec<Option<String>>>,
-}
+/// Session parameters that drivers ask for or set when they connect; here they mean nothing.
+const FAKE_SETTINGS: &[(&str, &[Column], &str)] = &[
+    ("application_name", &[("application_name", Type::Text)], ""),
+    ("client_encoding", &[("client_encoding", Type::Text)], "UTF-8"),
+    ("client_min_messages", &[("client_min_messages", Type::Text)], "notice"),
+    ("datestyle", &[("datestyle", Type::Text)], "ISO"),
+    ("default_transaction_isolation", &[("default_transaction_isolation", Type::Text)], "read committed"),
+    ("extra_float_digits", &[("extra_float_digits", Type::Text)], "2"),
+    ("standard_conforming_strings", &[("standard_conforming_strings", Type::Text)], "on"),
+    ("statement_timeout", &[("statement_timeout", Type::Text)], "0"),
+    ("timezone", &[("timezone", Type::Text)], "GMT"),
+];
 
-/// The largest command taken here.
-const MAX_COMMAND: usize = 1024 * 1024;
-
-/// Serves one admin client. Errors end the connection.
-pub(crate) async fn serve<T>(
-    proxy: &Arc<Proxy>,
-    wire: &mut Wire,
-    user: &str,
-) -> Result<Option<T>, ClientError> {
-    for (name, value) in [
-        ("server_version", concat!(env!("CARGO_PKG_VERSION"), "/shardway")),
-        ("client_encoding", "UTF8"),
-        ("server_encoding", "UTF8"),
-        ("DateStyle", "ISO"),
-        ("TimeZone", "GMT"),
-        ("standard_conforming_strings", "on"),
-        ("is_superuser", "on"),
-    ] {
-        reply::parameter(&mut wire.output, name, value);
-    }
-    reply::backend_key(&mut wire.output, BackendKey::default());
-    reply::ready(&mut wire.output, b'I');
-    let mut phase = proxy.phase();
-    loop {
-        if wire.flush().await.is_err() {
-            return Ok(None);
-        }
-        let (tag, len) = tokio::select! {
-            message = wire.message(MAX_COMMAND) => match message {
-                Ok(message) => message,
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(ClientError::protocol("invalid message length")),
-                Err(_) => return Ok(None),
-            },
-            _ = phase.wait_for(|p| *p != Phase::Serving) => {
-                return Err(ClientError::fatal("57P01", "terminating connection due to administrator command"));
-            }
-        };
-        let body = wire.body(len).to_vec();
-        wire.consume_message(len);
-        match tag {
-            b'Q' => simple(proxy, &mut wire.output, user, &body).await,
-            b'X' => return Ok(None),
-            b'S' => reply::ready(&mut wire.output, b'I'),
-            // One error per batch: the rest is skipped up to Sync.
-            b'P' => {
-                let error = ClientError::error("0A000", "the admin database takes simple queries only");
-                reply::error(&mut wire.output, &error);
-            }
-            _ => {}
-        }
-    }
-}
-
-async fn simple(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, body: &[u8]) {
-    let text =
-        frame::cstr(body).map(|(text, _)| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
-    let command = text.trim().trim_end_matches(';').trim();
-    if command.is_empty() {
-        out.extend(reply::EMPTY_QUERY);
-    } else if let Err(error) = run(proxy, out, user, command).await {
-        reply::error(out, &error);
-    }
-    reply::ready(out, b'I');
-}
-
-async fn run(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, command: &str) -> Result<(), ClientError> {
-    let words: Vec<String> = command.split_whitespace().take(3).map(str::to_ascii_uppercase).collect();
-    let word = |n: usize| words.get(n).map_or("", String::as_str);
-    match (word(0), word(1)) {
-        ("SHOW" | "RELOAD", _) if !proxy.world().is_stats(user) => {
-            // A reload took the right away.
-            return Err(ClientError::error(
-                "42501",
-                format!("user \"{user}\" may not use the admin database"),
-            ));
-        }
-        ("SHOW", "ROUTE") => {
-            let statement = statement_of(command)?;
-            table(out, &show::route(proxy, &statement).await?, "SHOW");
-        }
-        ("SHOW", what) => table(out, &show::show(proxy, what)?, "SHOW"),
-        ("RELOAD", "") => {
-            admins_only(proxy, user)?;
-            reload::reload(proxy).await.map_err(|problems| {
-                ClientError::error("F0000", format!("the configuration was not taken: {problems}"))
-            })?;
-            reply::complete(out, "RELOAD");
-        }
-        // psql and drivers set parameters when they connect; here they mean nothing.
-        ("SET", _) => reply::complete(out, "SET"),
-        _ => {
-            return Err(ClientError::error("42601", format!("unknown command: {command}"))
-                .hint("Use SHOW HELP to see what there is."));
-        }
-    }
-    Ok(())
-}
-
-fn admins_only(proxy: &Proxy, user: &str) -> Result<(), ClientError> {
-    if proxy.world().is_admin(user) {
-        return Ok(());
-    }
-    Err(ClientError { severity: Severity::Error, ..ClientError::error("42501", "admin access needed") })
-}
-
-/// The statement in `SHOW ROUTE '<statement>'`.
-fn statement_of(command: &str) -> Result<String, ClientError> {
-    let rest = command[4..].trim_start()[5..].trim();
-    rest.strip_prefix('\'')
-        .and_then(|r| r.strip_suffix('\''))
-        .map(|inner| inner.replace("''", "'"))
-        .ok_or_else(|| ClientError::error("42601", "SHOW ROUTE takes a statement in single quotes"))
-}
-
-fn table(out: &mut Buffer, table: &Table, tag: &str) {
-    reply::columns(out, &table.columns);
-    table.rows.iter().for_each(|row| reply::row(out, row));
-    reply::complete(out, tag);
-}
+/// What SHOW HELP says.
+const HELP: &str = "
+\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
+\tSHOW PEERS|PEER_POOLS
+\tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
+\tSHOW DNS_HOSTS|DNS_ZONES
+\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
+\tSHOW SHARDS|REPLICAS|TABLES
+\tSHOW ROUTE '<statement>'
+\tSET key = arg
+\tRELOAD
+\tDISABLE <db>
+\tENABLE <db>
+\tRECONNECT [<db>]
+\tWAIT_CLOSE [<db>]
+\tSHUTDOWN
+\tSHUTDOWN WAIT_FOR_SERVERS";

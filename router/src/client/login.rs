@@ -1,12 +1,13 @@
 //! Authentication's shell: carries the messages between the client and the pure exchange in [`super::auth`].
 
-use super::Rejected;
+use super::auth::hba::{self, Demand};
 use super::auth::{Authenticator, Method, Nonces, Request, Step};
 use super::startup::Hello;
+use super::{Rejected, peer};
 use crate::error::ClientError;
 use crate::proxy::{Proxy, World};
 use crate::reply;
-use shardway_config::AuthMethod;
+use shardway_config::hba::UserMap;
 use shardway_pool::frame;
 use shardway_pool::wire::Wire;
 use std::sync::Arc;
@@ -14,17 +15,27 @@ use std::sync::Arc;
 /// Lets the client prove who it is, and says AuthenticationOk.
 pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &Hello) -> Result<(), Rejected> {
     let world = proxy.world();
-    let method = match world.config.server.auth {
-        AuthMethod::Trust => Method::Trust,
-        AuthMethod::Password => Method::Password,
-        AuthMethod::Md5 => Method::Md5,
-        AuthMethod::Scram => Method::Scram,
-        // Refused at start-up; a mistake here must not let anybody in.
-        AuthMethod::Cert | AuthMethod::Hba => {
-            return Err(ClientError::fatal("28000", "this authentication method is not supported yet").into());
-        }
-    };
-    let secret = world.users.get(&hello.user).map(|user| user.secret.clone());
+    let server = &world.config.server;
+    let peer = peer::of(&wire.stream, hello)?;
+    let demand = hba::demand(server.auth, server.hba.as_ref(), &peer);
+    match demand.map_err(|e| ClientError::fatal(e.sqlstate(), e.to_string()))? {
+        Demand::Password(method) => by_password(proxy, &world, wire, hello, method).await?,
+        Demand::Peer(map) => by_peer(wire, hello, map).await?,
+    }
+    may_enter(proxy, &world, hello)?;
+    reply::authentication(&mut wire.output, &0u32.to_be_bytes());
+    Ok(())
+}
+
+async fn by_password(
+    proxy: &Proxy,
+    world: &World,
+    wire: &mut Wire,
+    hello: &Hello,
+    method: Method,
+) -> Result<(), Rejected> {
+    let user = world.users.get(&hello.user);
+    let secret = user.map(|user| user.secret.clone());
     let mut step = Authenticator::start(method, &hello.user, secret, &proxy.salts, Nonces::random());
     loop {
         match step {
@@ -36,21 +47,33 @@ pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &He
                     ClientError::fatal(e.sqlstate(), e.to_string())
                 })?;
             }
-            Step::Done { final_message, .. } => {
+            Step::Done { client_key, final_message } => {
+                if let (Some(user), Some(key)) = (user, &client_key) {
+                    user.learn(key);
+                }
                 if let Some(message) = final_message {
                     reply::authentication(&mut wire.output, &message.body());
                 }
-                break;
+                return Ok(());
             }
         }
     }
-    may_enter(&world, hello)?;
-    reply::authentication(&mut wire.output, &0u32.to_be_bytes());
-    Ok(())
+}
+
+/// The operating system vouches for the client.
+async fn by_peer(wire: &Wire, hello: &Hello, map: &UserMap) -> Result<(), Rejected> {
+    let system_user = peer::system_user(&wire.stream).await;
+    if system_user.as_ref().is_some_and(|name| map.allows(name, &hello.user)) {
+        return Ok(());
+    }
+    let system_user = system_user.unwrap_or_default();
+    tracing::info!(user = hello.user, system_user, "login failed: the peer may not be this user");
+    let message = format!("Peer authentication failed for user \"{}\"", hello.user);
+    Err(ClientError::fatal("28000", message).into())
 }
 
 /// Under trust, a user that the configuration does not name may not enter either, as in PgBouncer.
-fn may_enter(world: &World, hello: &Hello) -> Result<(), ClientError> {
+fn may_enter(proxy: &Proxy, world: &World, hello: &Hello) -> Result<(), ClientError> {
     let admin = super::is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
     if admin && !world.is_stats(&hello.user) {
         return Err(ClientError::fatal(
@@ -61,7 +84,7 @@ fn may_enter(world: &World, hello: &Hello) -> Result<(), ClientError> {
     if !admin && !world.has_user(&hello.user) {
         return Err(ClientError::fatal("28000", format!("role \"{}\" does not exist", hello.user)));
     }
-    Ok(())
+    if admin { Ok(()) } else { proxy.admin.admit(&hello.database) }
 }
 
 async fn send(wire: &mut Wire, request: &Request) -> Result<(), Rejected> {

@@ -4,9 +4,10 @@
 
 pub mod auth;
 mod login;
+mod peer;
 mod startup;
 
-use crate::admin;
+use crate::admin::{self, clients::Entrance};
 use crate::error::ClientError;
 use crate::proxy::{ADMIN_DATABASE, Phase, Proxy};
 use crate::reply;
@@ -101,13 +102,13 @@ async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Hello,
 async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
     proxy.metrics.clients.inc();
     let world = proxy.world();
-    let outcome = if is_admin(&hello.database) && !world.databases.contains_key(&hello.database) {
-        admin::serve(&proxy, &mut wire, &hello.user).await
-    } else {
-        open(&proxy, hello)
-    };
+    let is_console = is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
+    let seat = proxy.admin.clients.enter(entrance(&hello, is_console), &wire.stream);
+    let outcome =
+        if is_console { admin::serve(&proxy, &mut wire, &hello.user).await } else { open(&proxy, hello) };
     match outcome {
         Ok(Some(greeting)) => {
+            seat.client.is_served_by(&greeting.cancel);
             let mut session = Session::new(proxy.clone(), world, wire, greeting);
             match session.greet().await {
                 Ok(()) => session.run().await,
@@ -121,6 +122,16 @@ async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
         Err(error) => say_goodbye(&mut wire, &error).await,
     }
     proxy.metrics.clients.dec();
+}
+
+/// Who comes in, for SHOW CLIENTS.
+fn entrance(hello: &Hello, is_console: bool) -> Entrance {
+    let database = if is_console { ADMIN_DATABASE } else { &hello.database };
+    Entrance {
+        user: hello.user.clone(),
+        database: database.to_owned(),
+        application_name: hello.settings.value("application_name").unwrap_or_default().to_owned(),
+    }
 }
 
 /// Whether a database name means the admin database.

@@ -8,4 +8,5 @@ mod harness;
 mod leaks;
 mod operation;
 mod protocol;
+mod reads;
 mod routing;

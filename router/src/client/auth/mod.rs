@@ -7,8 +7,10 @@
 //! values ([`Nonces`], [`SaltKey`]), drawn in one place.
 //!
 //! Sources: PostgreSQL documentation, "Message Flow", "Message Formats" and "SASL Authentication"; RFC 5802 and
-//! RFC 7677 in [`scram`]. Not here: TLS, certificates, hba rules, and whether the user may do anything at all.
+//! RFC 7677 in [`scram`]. Which method a connection has to use says [`hba`]. Not here: TLS, certificates, and whether
+//! the user may do anything at all.
 
+pub mod hba;
 pub mod md5;
 pub mod scram;
 pub mod secret;

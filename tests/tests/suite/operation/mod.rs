@@ -1,10 +1,17 @@
 //! Running Shardway: starting, configuring, watching and stopping it, and what it does when servers come and go.
 
+mod admin;
+mod admin_columns;
+mod admin_commands;
+mod admin_protocol;
+mod admin_route;
 mod command_line;
 mod drain;
+mod hba;
 mod http;
 mod listen;
 mod login;
+mod pass_through;
 mod pool;
 mod promotion;
 mod reload;

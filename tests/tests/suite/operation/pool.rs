@@ -4,7 +4,7 @@ use shardway_tests::{SharedWorld, World};
 use tokio::task::JoinSet;
 
 use super::support::{
-    SCHEMA, admin_of, at_rest, backends, failure, lines, log_all_in_as, pooled, show, soon, value,
+    SCHEMA, admin_of, at_rest, backends, failure, lines, log_all_in_as, pool_size, pooled, soon, value,
 };
 
 static WORLD: SharedWorld = SharedWorld::new(|| World::builder().schema(SCHEMA).start());
@@ -56,8 +56,7 @@ async fn fifty_clients_share_two_servers() {
     }
     assert!((1..=2).contains(&most), "{most} connections");
     assert_eq!(connections(), 2);
-    let pools = show(&admin, "POOLS").await;
-    assert_eq!((pools[0]["pool_size"].as_str(), pools.len()), ("2", 1));
+    assert_eq!(pool_size(&admin).await, "2");
     at_rest(&admin).await;
 }
 

@@ -2,14 +2,13 @@
 
 use shardway_tests::{Proxy, World, eventually};
 
-use super::support::{SCHEMA, admin_of, code, failure, key_on, lines, show, soon, try_lines, value};
+use super::support::{SCHEMA, admin_of, code, failure, key_on, lines, server_at, soon, try_lines, value};
 
 const CONFIG: &str = "[pool]\nserver_login_retry = '200ms'\n[routing]\nhealth_check_interval = '200ms'";
 
 async fn role_of(proxy: &Proxy, port: u16) -> String {
-    let servers = show(&admin_of(proxy).await, "SERVERS").await;
     let at = format!("127.0.0.1:{port}/shop_0");
-    servers.into_iter().find(|s| s["server"] == at).expect("the server").remove("role").unwrap()
+    server_at(&admin_of(proxy).await, &at).await.remove("role").unwrap()
 }
 
 #[tokio::test]

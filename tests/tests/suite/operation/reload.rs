@@ -4,7 +4,7 @@ use shardway_tests::{SharedWorld, World, eventually};
 use tokio_postgres::NoTls;
 
 use super::support::{
-    SCHEMA, admin_of, code, failure, key_on, lines, reload, said, show, soon, try_reload, value,
+    SCHEMA, admin_of, code, failure, key_on, lines, pool_size, reload, said, show, soon, try_reload, value,
 };
 
 static WORLD: SharedWorld = SharedWorld::new(|| World::builder().shards(2).schema(SCHEMA).start());
@@ -26,8 +26,7 @@ async fn sighup_takes_the_file_and_logs_what_changed() {
     assert!(!proxy.log().contains("hush-hush"), "a secret was logged:\n{}", proxy.log());
     let app = proxy.connect("app").await;
     lines(&app, "SELECT 1").await;
-    let pools = show(&admin_of(&proxy).await, "POOLS").await;
-    assert!(pools.iter().all(|pool| pool["pool_size"] == "3"), "{pools:?}");
+    assert_eq!(pool_size(&admin_of(&proxy).await).await, "3");
     proxy.sighup();
     proxy.wait_for_log("nothing has changed");
 }
@@ -120,8 +119,7 @@ async fn many_reloads_at_once_are_taken_one_after_the_other() {
             lines(third, "RELOAD"),
             lines(&client, "SELECT 1")
         );
-        let pools = show(first, "POOLS").await;
-        assert!(pools.iter().all(|pool| pool["pool_size"] == size.to_string()), "{size}: {pools:?}");
+        assert_eq!(pool_size(first).await, size.to_string());
     }
     eventually("the log to name them all", || {
         (1..=5).all(|n| proxy.log().contains(&format!(" {n}"))).then_some(())

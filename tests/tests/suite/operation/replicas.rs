@@ -3,7 +3,7 @@
 use shardway_tests::{SharedWorld, World};
 use tokio_postgres::Client;
 
-use super::support::{SCHEMA, key_on, keys_on, lines, show, soon, value};
+use super::support::{SCHEMA, key_on, keys_on, lines, server_at, soon, value};
 
 const CONFIG: &str = "[routing]\nhealth_check_interval = '200ms'\nreplica_max_lag = '1h'";
 
@@ -92,9 +92,8 @@ async fn who_wrote_reads_it_though_the_replica_lags() {
 }
 
 async fn lsn_of_primary() -> String {
-    let servers = show(&WORLD.admin().await, "SERVERS").await;
     let at = format!("127.0.0.1:{}/shop_0", primary());
-    servers.into_iter().find(|s| s["server"] == at).expect("the primary").remove("lsn").unwrap()
+    server_at(&WORLD.admin().await, &at).await.remove("lsn").unwrap()
 }
 
 #[tokio::test]

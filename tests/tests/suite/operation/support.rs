@@ -98,6 +98,19 @@ pub async fn show(admin: &Client, what: &str) -> Vec<Shown> {
     messages.iter().filter_map(row).collect()
 }
 
+/// What SHOW SHARDS or SHOW REPLICAS says of the server at `address`.
+pub async fn server_at(admin: &Client, address: &str) -> Shown {
+    let (primaries, replicas) = (show(admin, "SHARDS").await, show(admin, "REPLICAS").await);
+    let primary = primaries.into_iter().find(|row| row["primary"] == address);
+    primary.or_else(|| replicas.into_iter().find(|row| row["server"] == address)).expect("the server")
+}
+
+/// The pool size of the database `shop`.
+pub async fn pool_size(admin: &Client) -> String {
+    let mut shop = show(admin, "DATABASES").await.into_iter().find(|row| row["name"] == "shop");
+    shop.as_mut().and_then(|row| row.remove("pool_size")).expect("a pool size")
+}
+
 /// The sum of a column of SHOW POOLS.
 pub async fn pooled(admin: &Client, column: &str) -> usize {
     show(admin, "POOLS").await.iter().map(|row| row[column].parse::<usize>().expect("a count")).sum()

@@ -1,0 +1,243 @@
+//! `SHOW ROUTE '<statement>'`: where a statement would go and why, without running it.
+//!
+//! One row for each statement of the text. With several databases, the first that knows its tables answers. A
+//! statement that would not be run has the tier `refused`, with its SQLSTATE and the reason.
+
+use crate::admin::answer::{Row, row};
+use crate::admin::gather::by_name;
+use crate::database::Database;
+use crate::error::ClientError;
+use crate::plan::locate::{Target, Values, locate};
+use crate::plan::{Access, Across, Plan, Refusal, Route};
+use crate::plan_cache::{Planning, SearchPath};
+use crate::proxy::{Proxy, World};
+use crate::schema::{GroupId, Kind, ShardRef};
+use crate::sql::command::Command;
+use crate::sql::hint::{self, Hint};
+use crate::sql::scan::Scan;
+use shardway_shardmap::{CanonicalKey, ShardId};
+use std::sync::Arc;
+
+/// The routes of every statement of a text.
+pub(crate) async fn rows(proxy: &Proxy, text: &str) -> Vec<Row> {
+    let world = proxy.world();
+    let statements = match split(text) {
+        Some(statements) => statements,
+        None => return vec![refused("42601", "unterminated quoted string or comment", None)],
+    };
+    let mut rows = Vec::with_capacity(statements.len());
+    for statement in statements {
+        rows.push(statement_row(&world, statement).await);
+    }
+    if rows.is_empty() {
+        rows.push(refused("42601", "there is no statement", None));
+    }
+    rows
+}
+
+/// A text's statements; `None` if something in it is not closed.
+fn split(text: &str) -> Option<Vec<&str>> {
+    let mut scan = Scan::default();
+    scan.run(text).ok()?;
+    let ends: Vec<_> = scan.semicolons.iter().map(|at| at + 1).chain([text.len()]).collect();
+    let mut start = 0;
+    let mut statements = Vec::new();
+    for end in ends {
+        let piece = &text[start..end];
+        start = end;
+        if scan.run(piece).is_ok() && !matches!(scan.word_at(piece, 0).as_str(), "" | ";") {
+            statements.push(piece);
+        }
+    }
+    Some(statements)
+}
+
+async fn statement_row(world: &World, text: &str) -> Row {
+    let mut missing = None;
+    for database in by_name(world) {
+        let mut planned = plan(&database.planning(), text);
+        if planned.0.unknown.is_some() {
+            // As for a client: it may have been created a moment ago. A failure is logged by who reads it next.
+            let _ = database.refresh(Some(&database.planning())).await;
+            planned = plan(&database.planning(), text);
+        }
+        let (plan, scan) = planned;
+        match &plan.unknown {
+            Some(name) if !database.planning().schema.is_unsharded() => {
+                missing = missing.or(Some(name.clone()))
+            }
+            _ => return route(world, database, &plan, &scan, text),
+        }
+    }
+    let reason = missing.map(|name| format!("relation \"{name}\" does not exist"));
+    refused("42P01", reason.as_deref().unwrap_or("no database is configured"), None)
+}
+
+fn plan(planning: &Planning, text: &str) -> (Arc<Plan>, Scan) {
+    let mut scan = Scan::default();
+    // A text that was split can be scanned.
+    let _ = scan.run(text);
+    let plan = planning.plan(text, &mut scan, &SearchPath::of_user("public"));
+    (plan, scan)
+}
+
+fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &str) -> Row {
+    if is_answered_here(&plan.command) {
+        return row!["local", None::<&str>, None::<&str>, None::<&str>, "no", None::<&str>, answered_here()];
+    }
+    let (target, hinted) = match target(database, plan, scan, text) {
+        Ok(found) => found,
+        Err(error) => {
+            let group = (!plan.writes.is_empty()).then(|| &*database.groups[plan_group(plan).0].name);
+            return refused(&error.code, &error.message, group);
+        }
+    };
+    let several = if let Some(Across::Combine(_)) = plan.across() { "combine" } else { "scatter" };
+    let (tier, group, shards) = match target {
+        Target::One(place) => ("single", place.group, place.shard.to_string()),
+        Target::Any(group) => ("single", group, "any".to_owned()),
+        Target::Several(group, shards) if !shards.is_empty() => (several, group, list(shards)),
+        Target::Several(group, _) => (several, group, list(all(database, group))),
+        Target::Everywhere(group) if database.maps[group.0].shard_count() == 1 => {
+            ("single", group, "any".to_owned())
+        }
+        Target::Everywhere(group) if plan.copy.is_some() => ("scatter", group, list(all(database, group))),
+        Target::Everywhere(group) => return everywhere(plan, &database.groups[group.0].name),
+    };
+    let replica = plan.access == Access::Read && world.config.routing.replica_reads && !hinted_write(plan);
+    let has_replicas = database.groups[group.0].shards.iter().any(|shard| shard.has_replicas());
+    let cached = tier == "single" && !hinted && is_cached(world, plan);
+    row![
+        tier,
+        &database.groups[group.0].name,
+        shards,
+        if replica && has_replicas && !cached { "replica" } else { "primary" },
+        if cached { "yes" } else { "no" },
+        None::<&str>,
+        reason(plan, hinted),
+    ]
+}
+
+fn hinted_write(plan: &Plan) -> bool {
+    plan.access == Access::Write
+}
+
+fn answered_here() -> &'static str {
+    "the session answers it itself"
+}
+
+/// In short why it goes there.
+fn reason(plan: &Plan, hinted: bool) -> &'static str {
+    match &plan.route {
+        _ if hinted => "sent as its hint says",
+        Route::Any(_) => "any shard gives the same answer",
+        Route::One(_) => "it concerns one shard alone",
+        Route::Keyed { .. } => "its key says which shard",
+        Route::Across(_) => "no key pins it to one shard",
+        Route::Everywhere(_) => "it concerns every shard",
+        Route::Refuse(_) => "",
+    }
+}
+
+fn refused(code: &str, reason: &str, group: Option<&str>) -> Row {
+    row!["refused", group, None::<&str>, None::<&str>, "no", code, reason]
+}
+
+/// What would have to be done on every shard in one transaction.
+fn everywhere(plan: &Plan, group: &str) -> Row {
+    let reason = match plan.command {
+        Command::Ddl | Command::Utility => "running this on every shard is not supported yet",
+        Command::Copy => "COPY over several shards is not supported yet",
+        _ => "writing on every shard is not supported yet",
+    };
+    refused("0A000", reason, Some(group))
+}
+
+fn all(database: &Database, group: GroupId) -> Vec<ShardId> {
+    database.shards_of(group).map(|place| place.shard).collect()
+}
+
+fn list(shards: Vec<ShardId>) -> String {
+    shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Where it leads, and whether a hint said so.
+fn target(database: &Database, plan: &Plan, scan: &Scan, text: &str) -> Result<(Target, bool), ClientError> {
+    let values = Values { text, literals: &scan.literals, params: None, types: &[] };
+    if let Some(place) = hinted(database, plan, scan, text)? {
+        return Ok((Target::One(place), true));
+    }
+    let found =
+        locate(&plan.route, &database.maps, &values).map_err(|refusal| needs_values(refusal, text))?;
+    Ok((found, false))
+}
+
+/// A key that is a parameter is known only when the statement is executed.
+fn needs_values(refusal: Refusal, text: &str) -> ClientError {
+    let mut error = ClientError::from(refusal);
+    if text.contains('$') && error.message.ends_with("the parameter is missing") {
+        error.message.push_str("; write its value in the place of the parameter");
+    }
+    error
+}
+
+fn hinted(
+    database: &Database,
+    plan: &Plan,
+    scan: &Scan,
+    text: &str,
+) -> Result<Option<ShardRef>, ClientError> {
+    if !scan.has_block_comment || plan.forbidden {
+        return Ok(None);
+    }
+    let bad = |what: String| ClientError::error("22023", what);
+    let hint = hint::find(text).map_err(|e| bad(format!("the hint \"{}\" is not understood", e.0)))?;
+    let group = plan_group(plan);
+    let map = &database.maps[group.0];
+    let shard = match hint {
+        None => return Ok(None),
+        Some(Hint::Shard(n)) if n < map.shard_count() => ShardId(n),
+        Some(Hint::Shard(n)) => {
+            let last = map.shard_count() - 1;
+            return Err(bad(format!("there is no shard {n}: the group has shards 0 to {last}")));
+        }
+        Some(Hint::Key(key)) => {
+            let key = match key.parse::<i64>() {
+                Ok(n) if n.to_string() == key => CanonicalKey::Int(n),
+                _ => CanonicalKey::Text(key.into()),
+            };
+            map.locate(&key).map_err(|e| bad(e.to_string()))?
+        }
+    };
+    Ok(Some(ShardRef { group, shard }))
+}
+
+fn plan_group(plan: &Plan) -> GroupId {
+    match &plan.route {
+        Route::Any(group) | Route::Everywhere(group) | Route::Keyed { group, .. } => *group,
+        Route::One(place) => place.group,
+        Route::Across(across) => across.group(),
+        Route::Refuse(_) => plan.writes.first().and_then(|table| table.group()).unwrap_or(GroupId(0)),
+    }
+}
+
+/// Statements that no server sees.
+fn is_answered_here(command: &Command) -> bool {
+    use Command as C;
+    matches!(
+        command,
+        C::Begin | C::Commit { .. } | C::Rollback { .. } | C::Savepoint | C::SetLocal { .. } | C::Set { .. }
+    ) || matches!(command, C::Reset { .. } | C::DiscardAll | C::Deallocate(_) | C::Unlisten | C::Empty)
+}
+
+/// Whether the cache may answer it: a rule names its table, and a sharded one is looked up by its key.
+fn is_cached(world: &World, plan: &Plan) -> bool {
+    let Some(cacheable) = &plan.cacheable else { return false };
+    let table = &cacheable.table;
+    let named = world.config.cache.rules.iter().any(|rule| {
+        rule.table.name == table.name && rule.table.schema.as_ref().is_none_or(|s| *s == table.schema)
+    });
+    let keyed = !matches!(table.kind, Kind::Sharded { .. })
+        || matches!(&plan.route, Route::Keyed { pins, .. } if pins.len() == 1);
+    world.config.cache.enabled && named && keyed && plan.access == Access::Read
+}
