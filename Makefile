@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients lint build clean
+.PHONY: help demo test test-clients bench bench-scale bench-micro lint build clean
 
 # Arguments of the demo: make demo ARGS='--once'
 ARGS ?=
@@ -34,6 +34,18 @@ test-clients: $(VENV)/asyncpg.ready $(NODE_CLIENTS)/node_modules/.package-lock.j
 	@$(DEPS) cc postgres redis
 	$(CARGO) build --bin shardway
 	$(CARGO) test -p shardway-tests --test clients -- --ignored
+
+bench: ## Measure Shardway beside PgBouncer and Postgres itself (ARGS='--quick', '--list', '--also NAME=PATH')
+	@$(DEPS) cc postgres pgbouncer
+	$(CARGO) build --release --bin shardway
+	$(CARGO) build -p shardway-benches
+	@target/debug/shardway-bench $(ARGS)
+
+bench-scale: ## Measure Shardway with ever more workers beside PgBouncer, which has one core
+	@$(MAKE) bench ARGS='--scale $(ARGS)'
+
+bench-micro: ## Measure the pure hot paths, without servers, in about a minute (ARGS='recognise', '--save-baseline before')
+	$(CARGO) bench -p shardway-benches --bench micro -- $(ARGS)
 
 lint: ## Check format, lints and docs, warnings denied
 	$(CARGO) fmt --all --check

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing of: cc postgres redis python node (the arguments say which are needed).
+# Installs what is missing of: cc postgres redis pgbouncer python node (the arguments say which are needed).
 # With root or a sudo that asks for no password it runs apt-get; otherwise it prints the one line to run.
 # When nothing is missing it only looks at a few paths.
 set -eu
@@ -20,6 +20,11 @@ has_postgres() {
 
 has_redis() { any "${SHARDWAY_REDIS_SERVER:-/nonexistent}" || has redis-server || has valkey-server; }
 
+# Debian has it in /usr/sbin, which is not in everybody's PATH.
+has_pgbouncer() {
+    any "${SHARDWAY_PGBOUNCER:-/nonexistent}" /usr/sbin/pgbouncer /usr/local/sbin/pgbouncer || has pgbouncer
+}
+
 # Debian has `venv` in python3 and what it needs in python3-venv. An environment that is there needs neither.
 has_python() { any .venv/bin/pip || python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
@@ -31,6 +36,7 @@ for wanted in "$@"; do
         cc) has cc || need gcc libc6-dev ;;
         postgres) has_postgres || need postgresql postgresql-contrib ;;
         redis) has_redis || need redis-server ;;
+        pgbouncer) has_pgbouncer || need pgbouncer ;;
         python) has_python || need python3-venv ;;
         node) { has node && has npm; } || need nodejs npm ;;
         *) echo "install-deps.sh: unknown dependency: $wanted" >&2; exit 2 ;;
@@ -62,23 +68,53 @@ fi
 
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
 
-# Debian makes a server of its own beside the programs, which nobody here needs. What was set is set again
-# afterwards, so that later installations on this machine behave as its owner expects.
+# What was set is set again afterwards, however this ends, so that later installations on this machine behave as its
+# owner expects.
+undo=
+finally() {
+    undo="$1; $undo"
+    trap "$undo" EXIT
+    trap 'exit 130' INT TERM
+}
+
+# Debian makes a server of its own beside the programs, which nobody here needs.
 settings=/etc/postgresql-common/createcluster.conf
 restore_settings() { mv "$settings.before-shardway" "$settings"; }
 
 without_main_cluster() {
     apt install --no-install-recommends postgresql-common
     cp -p "$settings" "$settings.before-shardway"
-    trap restore_settings EXIT
-    trap 'exit 130' INT TERM
+    finally restore_settings
     sed -i 's/^#* *create_main_cluster *=.*/create_main_cluster = false/' "$settings"
 }
+
+# PgBouncer's package starts a service, which nobody here needs either. This file is asked before a package may start
+# one, with systemd and without; 101 says no.
+policy=/usr/sbin/policy-rc.d
+restore_policy() {
+    if [ -e "$policy.before-shardway" ]; then
+        $sudo mv "$policy.before-shardway" "$policy"
+    else
+        $sudo rm -f "$policy"
+    fi
+}
+
+without_services() {
+    if [ -e "$policy" ]; then $sudo mv "$policy" "$policy.before-shardway"; fi
+    finally restore_policy
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+    $sudo chmod 755 "$policy"
+}
+
+# Nor is it to start with the machine; update-rc.d speaks to systemd too, where there is one.
+disable_service() { $sudo /usr/sbin/update-rc.d "$1" disable || true; }
 
 echo "Installing:$packages"
 apt update
 case "$packages " in
     *" postgresql "*) if [ -z "$sudo" ]; then without_main_cluster; fi ;;
 esac
+case "$packages " in *" pgbouncer "*) without_services ;; esac
 # Not quoted: several packages.
 apt install --no-install-recommends $packages
+case "$packages " in *" pgbouncer "*) disable_service pgbouncer ;; esac

@@ -1,11 +1,12 @@
 //! Everything that talks to clients: listener, session, SQL analysis, plan, execution, cache, admin, HTTP.
 //!
-//! The planner ([`sql`], [`schema`], [`plan`], [`merge`]) is pure: values in, values out. I/O lives in [`session`],
+//! The planner ([`sql`], [`schema`], [`plan`], [`merge`], [`combine`]) is pure: values in, values out. I/O lives in [`session`],
 //! [`client`], [`admin`] and [`http`].
 
 pub mod admin;
 pub mod cache;
 pub mod client;
+pub mod combine;
 pub mod database;
 pub mod demo;
 pub mod error;

@@ -17,6 +17,7 @@ pub struct Metrics {
     registry: Registry,
     single: IntCounter,
     scatter: IntCounter,
+    combine: IntCounter,
     local: IntCounter,
     cached: IntCounter,
     refused: IntCounter,
@@ -54,6 +55,7 @@ impl Metrics {
         let metrics = Self {
             single: queries.with_label_values(&["single"]),
             scatter: queries.with_label_values(&["scatter"]),
+            combine: queries.with_label_values(&["combine"]),
             local: queries.with_label_values(&["local"]),
             cached: queries.with_label_values(&["cached"]),
             refused: queries.with_label_values(&["refused"]),
@@ -91,6 +93,7 @@ impl Metrics {
         match tier {
             Tier::Single => self.single.inc(),
             Tier::Scatter => self.scatter.inc(),
+            Tier::Combine => self.combine.inc(),
         }
         self.latency.observe(took.as_secs_f64());
     }

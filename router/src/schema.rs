@@ -220,6 +220,7 @@ struct Function {
     scalar: bool,
     volatile: bool,
     reads_tables: bool,
+    overloaded: bool,
 }
 
 /// What looks like a function in SQL but is syntax: one value for one row.
@@ -249,14 +250,20 @@ const SYNTAX: [&str; 20] = [
 impl Functions {
     /// Takes in what one catalog says of a name; catalogs that differ make it doubtful.
     pub fn add(&mut self, function: &shardway_pool::catalog::Function) {
-        let shardway_pool::catalog::Function { name, scalar, volatile, reads_tables } = function;
-        let new = Function { scalar: *scalar, volatile: *volatile, reads_tables: *reads_tables };
+        let shardway_pool::catalog::Function { name, scalar, volatile, reads_tables, overloaded } = function;
+        let new = Function {
+            scalar: *scalar,
+            volatile: *volatile,
+            reads_tables: *reads_tables,
+            overloaded: *overloaded,
+        };
         self.0
             .entry(name.clone())
             .and_modify(|known| {
                 known.scalar &= new.scalar;
                 known.volatile |= new.volatile;
                 known.reads_tables |= new.reads_tables;
+                known.overloaded |= new.overloaded;
             })
             .or_insert(new);
     }
@@ -269,6 +276,11 @@ impl Functions {
     /// Whether a second call, or one on a replica, may answer otherwise.
     pub fn is_volatile(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|f| f.volatile)
+    }
+
+    /// Whether a function of this name is not Postgres's own: then a call may mean that one.
+    pub fn is_overloaded(&self, name: &str) -> bool {
+        self.0.get(name).is_none_or(|f| f.overloaded)
     }
 
     /// Whether it may read or write tables that the statement does not name.

@@ -4,11 +4,11 @@ mod around;
 
 use super::facts::Facts;
 use super::pin::{Pin, Places};
-use super::query::{Analyzer, Ctes, Found};
+use super::query::{Analyzer, Ctes, Found, is_row_by_row};
 use super::scope::relation_name;
 use super::set_config::setting_call;
 use super::traits::{Traits, advisory, looks_into_catalog};
-use super::{Access, Plan, Refusal, Route, Tier, dml, scatter};
+use super::{Access, Across, Plan, Refusal, Route, Tier, dml, scatter};
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
@@ -35,7 +35,10 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
             Plan { shareable: false, forbidden, ..plan }
         }
     };
-    Plan { shareable: planned.shareable || scan.literals.is_empty(), ..planned }
+    let alone = matches!(planned.route, Route::Any(_) | Route::One(_) | Route::Keyed { .. });
+    let leaves = planned.copy.is_some() || planned.setting.is_some() || planned.forbidden;
+    let plain = planned.command == Command::Plannable && alone && !leaves && planned.unknown.is_none();
+    Plan { plain, shareable: planned.shareable || scan.literals.is_empty(), ..planned }
 }
 
 struct Builder<'a> {
@@ -56,6 +59,7 @@ impl Builder<'_> {
             copy: None,
             setting: None,
             forbidden: false,
+            plain: false,
             shareable: true,
             unknown: None,
             tier: Tier::Single,
@@ -220,16 +224,14 @@ impl Builder<'_> {
         } else {
             // One value each, so one shard at most: then nothing but the keys depends on the literals.
             let settled = all_pinned && !self.scan.literals.is_empty() && pins.iter().all(Pin::is_single);
-            let scatter = match (statement, &written.table) {
-                (Statement::Query(query), None) if !settled => Some(self.scatter(query, group, found)),
+            let across = match (statement, &written.table) {
+                (Statement::Query(query), None) if !settled => Some(self.across(query, group, found)),
                 _ => None,
             };
-            plan.shareable = scatter.is_none();
-            match (all_pinned, scatter) {
-                (true, scatter) => {
-                    Route::Keyed { group, pins, otherwise: scatter.and_then(Result::ok).map(Arc::new) }
-                }
-                (false, Some(scatter)) => Route::Scatter(Arc::new(scatter?)),
+            plan.shareable = across.is_none();
+            match (all_pinned, across) {
+                (true, across) => Route::Keyed { group, pins, otherwise: across.and_then(Result::ok) },
+                (false, Some(across)) => Route::Across(across?),
                 (false, None) => {
                     return Err(Refusal::unsupported(
                         "this statement would write on several shards, which is not supported yet",
@@ -238,7 +240,7 @@ impl Builder<'_> {
             }
         };
         match &plan.route {
-            Route::Scatter(_) => plan.tier = Tier::Scatter,
+            Route::Across(across) => plan.tier = across.tier(),
             Route::Keyed { .. } | Route::Any(_) => {
                 plan.cacheable = super::cacheable::cacheable(statement, found)
             }
@@ -247,7 +249,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn scatter(&self, query: &Query, group: GroupId, found: &Found) -> Result<scatter::Scatter, Refusal> {
+    /// How a query runs on several shards.
+    fn across(&self, query: &Query, group: GroupId, found: &Found) -> Result<Across, Refusal> {
         let SetExpr::Select(select) = &*query.body else {
             return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
         };
@@ -280,8 +283,12 @@ impl Builder<'_> {
             scope,
             group,
             schema: self.schema,
+            path: self.path,
         };
-        context.plan(query)
+        if is_row_by_row(select, self.schema) {
+            return Ok(Across::Scatter(Arc::new(context.plan(query)?)));
+        }
+        Ok(Across::Combine(Arc::new(context.combine(query)?)))
     }
 
     fn kind_of(&self, name: &ObjectName) -> Option<Kind> {

@@ -32,7 +32,7 @@ pub enum Target {
     Any(GroupId),
     /// One shard.
     One(ShardRef),
-    /// These shards, or all of the group if empty; the plan's scatter says how.
+    /// These shards, or all of the group if empty; the plan says how.
     Several(GroupId, Vec<ShardId>),
     /// Every shard of the group, to write.
     Everywhere(GroupId),
@@ -54,7 +54,7 @@ pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<T
         Route::Any(group) => Ok(Target::Any(*group)),
         Route::One(place) => Ok(Target::One(*place)),
         Route::Everywhere(group) => Ok(Target::Everywhere(*group)),
-        Route::Scatter(scatter) => Ok(Target::Several(scatter.group, Vec::new())),
+        Route::Across(across) => Ok(Target::Several(across.group(), Vec::new())),
         Route::Refuse(refusal) => Err(refusal.clone()),
         Route::Keyed { group, pins, otherwise } => {
             let map = &maps[group.0];

@@ -5,6 +5,7 @@
 
 pub mod build;
 mod cacheable;
+pub mod combine;
 pub mod copy;
 pub(crate) mod dml;
 mod facts;
@@ -12,6 +13,7 @@ pub mod locate;
 mod output;
 pub mod pin;
 mod query;
+mod rewrite;
 pub mod scatter;
 mod scope;
 mod set_config;
@@ -21,6 +23,7 @@ mod traits;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
+use combine::Combine;
 use pin::Pin;
 use scatter::Scatter;
 use std::sync::Arc;
@@ -50,14 +53,41 @@ pub enum Route {
         /// Every one of them must agree on a shard.
         pins: Vec<Pin>,
         /// Right on any set of shards that holds the pinned keys.
-        otherwise: Option<Arc<Scatter>>,
+        otherwise: Option<Across>,
     },
     /// Every shard of the group, answers put together.
-    Scatter(Arc<Scatter>),
+    Across(Across),
     /// Would have to write on every shard of the group.
     Everywhere(GroupId),
     /// Not proven.
     Refuse(Refusal),
+}
+
+/// How the answers of several shards become one.
+#[derive(Clone, Debug)]
+pub enum Across {
+    /// Their rows are put together.
+    Scatter(Arc<Scatter>),
+    /// Their groups are.
+    Combine(Arc<Combine>),
+}
+
+impl Across {
+    /// The group whose shards are asked.
+    pub fn group(&self) -> GroupId {
+        match self {
+            Self::Scatter(scatter) => scatter.group,
+            Self::Combine(combine) => combine.group,
+        }
+    }
+
+    /// The tier it is of.
+    pub fn tier(&self) -> Tier {
+        match self {
+            Self::Scatter(_) => Tier::Scatter,
+            Self::Combine(_) => Tier::Combine,
+        }
+    }
 }
 
 /// Why a statement is not run: SQLSTATE, message and what to do.
@@ -135,6 +165,8 @@ pub struct Plan {
     pub setting: Option<SettingCall>,
     /// Refused, and no hint changes that: it would leave something behind on a pooled server.
     pub forbidden: bool,
+    /// One server runs it, and nothing but its rows come of it: no setting, cursor, COPY or catalog to look after.
+    pub plain: bool,
     /// Whether a text that differs in literals has the same plan.
     pub shareable: bool,
     /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.
@@ -143,11 +175,24 @@ pub struct Plan {
     pub tier: Tier,
 }
 
+impl Plan {
+    /// How it runs on several shards, where it does.
+    pub fn across(&self) -> Option<&Across> {
+        match &self.route {
+            Route::Across(across) => Some(across),
+            Route::Keyed { otherwise, .. } => otherwise.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// A plan's tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// One shard.
     Single,
-    /// Every shard.
+    /// Several shards, whose rows are put together.
     Scatter,
+    /// Several shards, whose groups are.
+    Combine,
 }

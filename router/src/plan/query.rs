@@ -10,7 +10,7 @@ use super::facts::{Facts, Mention, Node};
 use super::pin::{Pin, Places};
 use super::scope::{ScopeId, Scopes, View, folded};
 use crate::schema::{Kind, Schema, ShardRef, Table};
-pub use forms::{direct_queries, is_row_by_row};
+pub use forms::{direct_queries, is_row_by_row, is_scalar_throughout};
 use forms::{is_scalar, mentions};
 use shardway_shardmap::Use;
 use sqlparser::ast::{Expr, GroupByExpr, Query, Select, SetExpr, TableWithJoins, Visit, Visitor};

@@ -4,20 +4,18 @@
 //! client's own and are stripped, so that neither wildcards nor result formats matter to the merge.
 
 use super::Refusal;
+use super::facts::Node;
 use super::output::output_name;
 use super::pin::Places;
 use super::query::is_row_by_row;
-use super::scope::{ScopeId, Scopes, folded};
-use crate::schema::{GroupId, Kind, Schema, Table};
+use super::rewrite::Clauses;
+use super::scope::{ScopeId, Scopes, Source, folded};
+use crate::schema::{GroupId, Kind, Schema};
 use shardway_pool::catalog::Column;
 use sqlparser::ast::{
-    Expr, JoinConstraint, JoinOperator, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, Value,
+    Expr, JoinConstraint, JoinOperator, LimitClause, OrderByExpr, OrderByKind, OrderBySort, Query, Select,
+    SelectItem, SetExpr, TableFactor, Value,
 };
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
-use std::sync::Arc;
 
 /// How values of a sort key compare, read from their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +65,30 @@ pub struct Scatter {
     pub offset: Option<Count>,
 }
 
+impl Scatter {
+    /// The shards' statement: LIMIT and OFFSET become one LIMIT that lets enough rows through.
+    pub fn shard_sql(&self) -> String {
+        let term = |count: &Count| match count {
+            Count::Fixed(n) => format!("{n}::int8"),
+            Count::Param(n) => format!("(${})::int8", n + 1),
+        };
+        let mut sql = self.sql.clone();
+        match (&self.limit, &self.offset) {
+            (None, None) => {}
+            (Some(Count::Fixed(limit)), None) => sql.push_str(&format!("LIMIT {limit}")),
+            (Some(Count::Fixed(limit)), Some(Count::Fixed(offset))) => {
+                sql.push_str(&format!("LIMIT {}", limit.saturating_add(*offset).min(i64::MAX as u64)));
+            }
+            (Some(limit), None) => sql.push_str(&format!("LIMIT {}", term(limit))),
+            (None, Some(Count::Fixed(_))) => {}
+            // Mentioned, so that the statement has the parameters that the client binds; NULL is no limit.
+            (None, Some(offset)) => sql.push_str(&format!("LIMIT NULL::int8 + {}", term(offset))),
+            (Some(limit), Some(offset)) => sql.push_str(&format!("LIMIT {} + {}", term(limit), term(offset))),
+        }
+        sql
+    }
+}
+
 /// A FROM in which every row of the result is made on exactly one shard, given co-located sharded tables.
 pub fn is_partitioned(select: &Select, kind_of: impl Fn(&TableFactor) -> Option<Kind>) -> bool {
     let sharded = |factor: &TableFactor| matches!(kind_of(factor), Some(Kind::Sharded { .. }));
@@ -108,6 +130,8 @@ pub struct Context<'a> {
     pub group: GroupId,
     /// Where functions are known.
     pub schema: &'a Schema,
+    /// Where unqualified names are looked for.
+    pub path: &'a [String],
 }
 
 impl Context<'_> {
@@ -119,7 +143,11 @@ impl Context<'_> {
         self.check(query, select)?;
         let (order, hidden) = self.order(query, select)?;
         let (limit, offset) = self.limit(query)?;
-        let sql = self.rewrite(&hidden, limit.is_some() || offset.is_some())?;
+        let clauses = Clauses::of(self.sql, self.places)?;
+        if (limit.is_some() || offset.is_some()) && !clauses.is_limited() {
+            return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
+        }
+        let sql = clauses.ordered(&hidden);
         Ok(Scatter { group: self.group, sql, order, limit, offset })
     }
 
@@ -161,14 +189,7 @@ impl Context<'_> {
     }
 
     fn sort_key(&self, item: &OrderByExpr, select: &Select) -> Result<(SortKey, String), Refusal> {
-        use sqlparser::ast::OrderBySort;
-        let descending = match &item.options.sort {
-            None | Some(OrderBySort::Asc) => false,
-            Some(OrderBySort::Desc) => true,
-            Some(_) => {
-                return Err(Refusal::unsupported("ORDER BY USING over several shards is not supported yet"));
-            }
-        };
+        let (descending, nulls_first) = direction(item)?;
         let expr = self.sort_expr(&item.expr, select)?;
         let column = self.column(&expr).ok_or_else(|| {
             Refusal::unsupported(format!(
@@ -182,7 +203,6 @@ impl Context<'_> {
                 item.expr, column.type_name
             ))
         })?;
-        let nulls_first = item.options.nulls_first.unwrap_or(descending);
         Ok((SortKey { sort, descending, nulls_first, float }, sql))
     }
 
@@ -220,13 +240,16 @@ impl Context<'_> {
     }
 
     fn column(&self, expr: &Expr) -> Option<Column> {
-        let (mention, name) = self.scopes.resolve(self.scope, expr)?;
-        let super::scope::Source::Table(table) = self.scopes.source(mention) else { return None };
-        let table: &Arc<Table> = table;
-        table.column(&name).map(|i| table.columns[i].clone())
+        self.column_of(&self.scopes.resolve(self.scope, expr)?)
     }
 
-    fn limit(&self, query: &Query) -> Result<(Option<Count>, Option<Count>), Refusal> {
+    /// The catalog's column that a reference means.
+    pub(super) fn column_of(&self, (mention, name): &Node) -> Option<Column> {
+        let Source::Table(table) = self.scopes.source(*mention) else { return None };
+        table.column(name).map(|i| table.columns[i].clone())
+    }
+
+    pub(super) fn limit(&self, query: &Query) -> Result<(Option<Count>, Option<Count>), Refusal> {
         match &query.limit_clause {
             None => Ok((None, None)),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
@@ -265,84 +288,25 @@ impl Context<'_> {
             _ => Err(refused()),
         }
     }
-
-    /// The statement with hidden columns behind its select list and LIMIT and OFFSET made one LIMIT.
-    fn rewrite(&self, hidden: &[String], limited: bool) -> Result<String, Refusal> {
-        let confused = || Refusal::unsupported("the statement's clauses could not be told apart");
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.sql)
-            .tokenize_with_location()
-            .map_err(|_| confused())?;
-        let marks = Marks::find(&tokens).ok_or_else(confused)?;
-        let at = |token: &TokenWithSpan| self.places.offset(token.span.start.line, token.span.start.column);
-        let from = at(&tokens[marks.from]).ok_or_else(confused)?;
-        let end = match marks.limit {
-            Some(limit) => at(&tokens[limit]).ok_or_else(confused)?,
-            None => marks.end.map_or(Some(self.sql.len()), |end| at(&tokens[end])).ok_or_else(confused)?,
-        };
-        if limited != marks.limit.is_some() && limited {
-            return Err(confused());
-        }
-        let mut sql = self.sql[..from].to_owned();
-        // Named, because an unnamed cast of a column has the column's name and would make ORDER BY ambiguous.
-        for (n, column) in hidden.iter().enumerate() {
-            sql.push_str(&format!(", {column} AS \"shardway sort key {}\"", n + 1));
-        }
-        sql.push(' ');
-        // A line comment must not swallow what is put behind it.
-        sql.push_str(&self.sql[from..end]);
-        sql.push('\n');
-        Ok(sql)
-    }
 }
 
-/// Top-level clauses of a single SELECT.
-struct Marks {
-    from: usize,
-    limit: Option<usize>,
-    end: Option<usize>,
-}
-
-impl Marks {
-    fn find(tokens: &[TokenWithSpan]) -> Option<Self> {
-        let mut depth = 0i32;
-        let (mut from, mut limit, mut end) = (None, None, None);
-        let mut before: Option<Keyword> = None;
-        for (i, token) in tokens.iter().enumerate() {
-            match &token.token {
-                Token::Whitespace(_) => continue,
-                Token::LParen | Token::LBracket => depth += 1,
-                Token::RParen | Token::RBracket => depth -= 1,
-                Token::SemiColon if depth == 0 => {
-                    end = Some(i);
-                    break;
-                }
-                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
-                    match word.keyword {
-                        // IS DISTINCT FROM
-                        Keyword::FROM if from.is_none() && before != Some(Keyword::DISTINCT) => {
-                            from = Some(i)
-                        }
-                        Keyword::LIMIT | Keyword::OFFSET if from.is_some() => {
-                            limit.get_or_insert(i);
-                        }
-                        _ => {}
-                    }
-                    before = Some(word.keyword);
-                    continue;
-                }
-                _ => {}
-            }
-            before = None;
-        }
-        Some(Self { from: from?, limit, end })
-    }
-}
-
-fn item_expr(item: &SelectItem) -> Option<&Expr> {
+pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
     match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
         _ => None,
     }
+}
+
+/// Whether an ORDER BY item wants the largest first, and NULLs.
+pub(super) fn direction(item: &OrderByExpr) -> Result<(bool, bool), Refusal> {
+    let descending = match &item.options.sort {
+        None | Some(OrderBySort::Asc) => false,
+        Some(OrderBySort::Desc) => true,
+        Some(_) => {
+            return Err(Refusal::unsupported("ORDER BY USING over several shards is not supported yet"));
+        }
+    };
+    Ok((descending, item.options.nulls_first.unwrap_or(descending)))
 }
 
 /// The hidden column for a sort key, as text, and how it compares; `None` for types whose order is not known here.
@@ -367,7 +331,7 @@ fn hidden_column(column: &Column, expr: &str) -> Option<(SortType, bool, String)
 }
 
 /// Whether the select list shows the statement's or transaction's time, which would differ from shard to shard.
-fn time_dependent(projection: &[SelectItem]) -> bool {
+pub(super) fn time_dependent(projection: &[SelectItem]) -> bool {
     use sqlparser::ast::{Visit, Visitor};
     use std::ops::ControlFlow;
     struct Times;

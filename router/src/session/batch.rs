@@ -5,12 +5,13 @@ use super::{End, MAX_MESSAGE, Session};
 use crate::error::ClientError;
 use crate::plan::Refusal;
 use crate::plan::locate::{Params, Target, Values, locate};
+use crate::plan_cache::Planning;
 use crate::schema::ShardRef;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a message of a batch asks for. `at` is the message's place in the batch.
 pub enum Item {
@@ -72,7 +73,39 @@ pub enum Item {
 
 /// What the messages of a batch so far do to the client's statements: the closed ones are there without one. It
 /// counts for the session only when they have run.
-type Here = HashMap<Vec<u8>, Option<Arc<Prepared>>>;
+#[derive(Default)]
+struct Here(Vec<(Box<[u8]>, Option<Arc<Prepared>>)>);
+
+impl Here {
+    fn get(&self, name: &[u8]) -> Option<&Option<Arc<Prepared>>> {
+        // The last one counts; a batch has one or two.
+        self.0.iter().rev().find(|(known, _)| **known == *name).map(|(_, statement)| statement)
+    }
+
+    fn set(&mut self, name: &[u8], statement: Option<Arc<Prepared>>) {
+        self.0.push((name.into(), statement));
+    }
+}
+
+/// Whether the schema was read again for a relation that was not known.
+pub(super) enum Reread {
+    /// No.
+    NotYet,
+    /// Yes: what is still unknown is not there.
+    Done,
+    /// It could not be.
+    Failed(String),
+}
+
+/// What a Parse turned out to be.
+enum Understood {
+    Item(Item),
+    /// It names what the schema does not have.
+    Unknown,
+}
+
+/// Messages of most batches: Parse, Bind, Describe, Execute.
+const USUAL_ITEMS: usize = 4;
 
 /// Bytes that a batch may have before its Sync: the largest message that Postgres takes, and some.
 const MAX_BATCH: usize = MAX_MESSAGE + 1024 * 1024;
@@ -100,8 +133,21 @@ impl Session {
             }
             return Ok(());
         }
-        let items = self.understand(bytes.filled()).await?;
+        let items = match self.understand(bytes.filled(), &Reread::NotYet) {
+            Some(items) => items,
+            None => self.understand_anew(bytes.filled()).await,
+        };
         self.run_batch(Batch { bytes, items, sync }).await
+    }
+
+    /// The same with the schema read again: a relation was not known.
+    pub(super) async fn understand_anew(&mut self, bytes: &[u8]) -> Vec<Item> {
+        let planning = self.database.planning();
+        let reread = match self.database.refresh(Some(&planning)).await {
+            Ok(()) => Reread::Done,
+            Err(e) => Reread::Failed(format!("the schema could not be read: {e}")),
+        };
+        self.understand(bytes, &reread).unwrap_or_default()
     }
 
     /// Waits for a Sync or Flush; gives the bytes up to its end.
@@ -132,16 +178,20 @@ impl Session {
                     let message = "a batch of messages without Sync or Flush is too large";
                     return Err(End::Fatal(ClientError::fatal("54000", message)));
                 }
-                Ok(_) => self.wait_for_client().await?,
+                Ok(_) => {
+                    self.wait_for_client().await?;
+                    self.now = Instant::now();
+                }
                 Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
             }
         }
     }
 
-    /// Reads every message; stops at the first that fails, since what follows will be skipped.
-    async fn understand(&mut self, bytes: &[u8]) -> Result<Vec<Item>, End> {
-        let mut items = Vec::new();
-        let mut here = Here::new();
+    /// Reads every message; stops at the first that fails, since what follows will be skipped. `None`: a relation is
+    /// not known, and the schema has not been read again for it yet.
+    pub(super) fn understand(&mut self, bytes: &[u8], reread: &Reread) -> Option<Vec<Item>> {
+        let mut items = Vec::with_capacity(USUAL_ITEMS);
+        let mut here = Here::default();
         let mut at = 0;
         while at < bytes.len() {
             let Ok(Some(header)) = frame::peek(&bytes[at..], MAX_MESSAGE) else { break };
@@ -149,7 +199,11 @@ impl Session {
             let body = &bytes[at + HEADER..range.end];
             at = range.end;
             let item = match header.tag {
-                b'P' => self.understand_parse(body, range, &mut here).await,
+                b'P' => match self.understand_parse(body, range, &mut here, reread) {
+                    Ok(Understood::Unknown) => return None,
+                    Ok(Understood::Item(item)) => Ok(item),
+                    Err(error) => Err(error),
+                },
                 b'B' => self.understand_bind(body, range, &here),
                 b'D' | b'E' | b'C' => self.understand_other(header.tag, body, range, &mut here),
                 _ => continue,
@@ -161,15 +215,16 @@ impl Session {
                 break;
             }
         }
-        Ok(items)
+        Some(items)
     }
 
-    async fn understand_parse(
+    fn understand_parse(
         &mut self,
         body: &[u8],
         at: Range<usize>,
         here: &mut Here,
-    ) -> Result<Item, ClientError> {
+        reread: &Reread,
+    ) -> Result<Understood, ClientError> {
         let (name, tail) = frame::cstr(body).ok_or_else(malformed)?;
         let (text, types) = frame::cstr(tail).ok_or_else(malformed)?;
         let text = std::str::from_utf8(text)
@@ -180,38 +235,52 @@ impl Session {
             return Err(ClientError::error("42P05", format!("prepared statement \"{name}\" already exists")));
         }
         let types = parameter_types(types).ok_or_else(malformed)?;
-        let statement = match self.prepare(text, types, tail, named).await {
-            Ok(statement) => statement,
-            Err(error) => return Ok(Item::Fail { error, parse: Some(tail.into()) }),
+        let fail = |error| Ok(Understood::Item(Item::Fail { error, parse: Some(tail.into()) }));
+        let statement = match self.prepare(text, types, tail, named, reread) {
+            Ok(Some(statement)) => statement,
+            Ok(None) => return Ok(Understood::Unknown),
+            Err(error) => return fail(error),
         };
         self.check_failed(&statement.plan.command)?;
         if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
             && (!statement.may_hint || statement.plan.forbidden)
         {
-            return Ok(Item::Fail { error: refusal.clone().into(), parse: Some(tail.into()) });
+            return fail(refusal.clone().into());
         }
-        here.insert(name.to_vec(), Some(statement.clone()));
-        Ok(Item::Parse { at, statement, name: name.to_vec() })
+        here.set(name, Some(statement.clone()));
+        Ok(Understood::Item(Item::Parse { at, statement, name: name.to_vec() }))
     }
 
-    async fn prepare(
+    /// A statement's plan, made or remembered. `None`: it names what the schema does not have, and the schema has not
+    /// been read again for it yet.
+    fn prepare(
         &mut self,
         text: &str,
         types: Box<[u32]>,
         tail: &[u8],
         named: bool,
-    ) -> Result<Arc<Prepared>, ClientError> {
-        let known = named.then(|| {
-            self.proxy.statements.find(tail, &self.path.schemas.join("\0"), &self.database.planning())
-        });
-        if let Some(Some(known)) = known {
-            return Ok(known);
+        reread: &Reread,
+    ) -> Result<Option<Arc<Prepared>>, ClientError> {
+        let planning = self.database.planning();
+        if let Some(known) = self.known_statement(tail, named, &planning) {
+            return Ok(Some(known));
         }
-        let planned = self.plan_prepared(text).await?;
-        let path = self.path.schemas.join("\0");
-        let statements = &self.proxy.statements;
+        let planned = self.plan_text(&planning, text)?;
+        if let Some(name) = &planned.plan.unknown {
+            match reread {
+                Reread::NotYet => return Ok(None),
+                Reread::Failed(why) => return Err(ClientError::error("58000", why.clone())),
+                Reread::Done if planning.schema.is_unsharded() => {}
+                Reread::Done => {
+                    let message = format!("relation \"{name}\" does not exist");
+                    return Err(ClientError::error("42P01", message));
+                }
+            }
+        }
+        let id = self.proxy.statements.number();
         let statement = Arc::new(Prepared {
-            id: statements.number(),
+            id,
+            name: id.server_name().into(),
             text: text.into(),
             types,
             literals: planned.literals.into(),
@@ -222,9 +291,21 @@ impl Session {
             parse_tail: tail.into(),
         });
         if named {
-            statements.add(&statement, &path);
+            self.proxy.statements.add(&statement);
         }
-        Ok(statement)
+        Ok(Some(statement))
+    }
+
+    /// A statement of this Parse body that was planned with the schema and search path as they are: any client's if it
+    /// is to have a name, else the unnamed one of this client, prepared again.
+    fn known_statement(&self, tail: &[u8], named: bool, planning: &Arc<Planning>) -> Option<Arc<Prepared>> {
+        if named {
+            return self.proxy.statements.find(tail, &self.path, planning);
+        }
+        let same = |s: &&Arc<Prepared>| {
+            *s.parse_tail == *tail && Arc::ptr_eq(&s.planning, planning) && s.path == self.path
+        };
+        self.unnamed.as_ref().filter(same).cloned()
     }
 
     fn find_statement(&self, name: &[u8], here: &Here) -> Option<Arc<Prepared>> {
@@ -282,6 +363,7 @@ impl Session {
         let planned = self.plan_text(&planning, &statement.text)?;
         let renewed = Arc::new(Prepared {
             id: statement.id,
+            name: statement.name.clone(),
             text: statement.text.clone(),
             types: statement.types.clone(),
             literals: planned.literals.into(),
@@ -291,7 +373,7 @@ impl Session {
             may_hint: statement.may_hint,
             parse_tail: statement.parse_tail.clone(),
         });
-        if !here.contains_key(name) {
+        if here.get(name).is_none() {
             self.name_statement(name, renewed.clone());
         }
         Ok(renewed)
@@ -344,7 +426,7 @@ impl Session {
                 Ok(Item::DescribeStatement { statement, named: !name.is_empty() })
             }
             (b'C', b'S') => {
-                here.insert(name.to_vec(), None);
+                here.set(name, None);
                 Ok(Item::CloseStatement { name: name.to_vec() })
             }
             (_, b'P') => Ok(Item::Portal { at, tag, portal: name.to_vec(), max_rows: 0 }),

@@ -198,6 +198,26 @@ impl Session {
         }
     }
 
+    /// The same where there is no cache: nothing is to be told, only that a write is about. False if there is one.
+    pub(super) fn mark_now(&mut self, access: Access) -> bool {
+        if access != Access::Write {
+            return true;
+        }
+        if self.proxy.cache.load().is_some() {
+            return false;
+        }
+        let mark = self.mark.get_or_insert_with(|| WriteMark { guard: None, _era: self.proxy.cache_era() });
+        mark.guard.is_none()
+    }
+
+    /// Lifts such a mark, unless the transaction goes on.
+    pub(super) fn unmark_now(&mut self) {
+        if self.transaction.is_none() && self.mark.as_ref().is_none_or(|mark| mark.guard.is_none()) {
+            self.outcome_unknown = false;
+            self.mark = None;
+        }
+    }
+
     /// Lifts the mark, unless the transaction goes on or nobody knows how the write ended.
     pub(super) async fn end_write(&mut self) {
         if self.transaction.is_some() {

@@ -53,12 +53,24 @@ pub enum Decided {
 
 impl Session {
     /// Recognises a simple query. Relations that are not known make the schema be read again, once.
-    pub(super) async fn decide(&mut self, text: &str) -> Result<Decided, ClientError> {
-        let planning = self.database.planning();
-        let decided = self.decide_with(&planning, text)?;
+    pub(super) async fn decide(
+        &mut self,
+        text: &str,
+        decided: Option<Decided>,
+    ) -> Result<Decided, ClientError> {
+        let decided = match decided {
+            Some(decided) => decided,
+            None => self.database.with_planning(|planning| self.decide_with(planning, text))?,
+        };
         if !has_unknown(&decided) {
             return Ok(decided);
         }
+        Box::pin(self.decide_anew(text)).await
+    }
+
+    /// The same with the schema read again.
+    async fn decide_anew(&mut self, text: &str) -> Result<Decided, ClientError> {
+        let planning = self.database.planning();
         self.database
             .refresh(Some(&planning))
             .await
@@ -73,7 +85,7 @@ impl Session {
         }
     }
 
-    fn decide_with(&self, planning: &Planning, text: &str) -> Result<Decided, ClientError> {
+    pub(super) fn decide_with(&self, planning: &Planning, text: &str) -> Result<Decided, ClientError> {
         SCAN.with(|scan| {
             let scan = &mut *scan.borrow_mut();
             if scan.run(text).is_err() {
@@ -92,7 +104,7 @@ impl Session {
                 return Err(ClientError::error("0A000", "a routine with BEGIN ATOMIC must be sent alone"));
             }
             if !several || atomic {
-                if scan.word_at(text, 0) == ";" {
+                if scan.starts_with(text, ";") {
                     return Ok(Decided::Empty);
                 }
                 return self.decision(planning, text, scan).map(Decided::One);
@@ -123,26 +135,6 @@ impl Session {
         };
         let key = if self.caches() { super::caching::pinned_key(&plan, &values) } else { None };
         Ok(Decision { plan, target, key })
-    }
-
-    /// Scans and plans a text that is to be prepared; its literals are kept for the executions to come.
-    pub(super) async fn plan_prepared(&mut self, text: &str) -> Result<Planned, ClientError> {
-        let planning = self.database.planning();
-        let planned = self.plan_text(&planning, text)?;
-        if planned.plan.unknown.is_none() {
-            return Ok(planned);
-        }
-        self.database
-            .refresh(Some(&planning))
-            .await
-            .map_err(|e| ClientError::error("58000", format!("the schema could not be read: {e}")))?;
-        let planned = self.plan_text(&self.database.planning(), text)?;
-        match &planned.plan.unknown {
-            Some(name) if !planned.planning.schema.is_unsharded() => {
-                Err(ClientError::error("42P01", format!("relation \"{name}\" does not exist")))
-            }
-            _ => Ok(planned),
-        }
     }
 
     /// Scans and plans a text that is to be prepared, with the schema as given.
@@ -229,7 +221,7 @@ pub(super) fn plan_group(plan: &Plan) -> GroupId {
     match &plan.route {
         Route::Any(group) | Route::Everywhere(group) | Route::Keyed { group, .. } => *group,
         Route::One(place) => place.group,
-        Route::Scatter(scatter) => scatter.group,
+        Route::Across(across) => across.group(),
         Route::Refuse(_) => plan.writes.first().and_then(|t| t.group()).unwrap_or(GroupId(0)),
     }
 }

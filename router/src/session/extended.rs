@@ -5,9 +5,8 @@ use super::caching::Asked;
 use super::decide::first_shard;
 use super::parameters::with_values;
 use super::pieces::bound_here;
-use super::relay::{Capture, Relay, Step};
+use super::relay::{Capture, Exchange, Relay, Step};
 use super::simple::Failure;
-use super::writer::Writer;
 use super::{End, Session};
 use crate::plan::locate::{Params, Target};
 use crate::plan::{Access, Plan};
@@ -15,21 +14,16 @@ use crate::schema::ShardRef;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
-use std::time::Instant;
 
 /// Bytes of a ReadyForQuery message.
 const READY_LEN: usize = 6;
 
-/// Sync.
-const SYNC: &[u8] = b"S\0\0\0\x04";
-
 impl Session {
     /// Runs a batch and, if Sync ended it, says ReadyForQuery.
     pub(super) async fn run_batch(&mut self, batch: Batch) -> Result<(), End> {
-        let started = Instant::now();
         let ran = match self.one_place(&batch) {
-            Some((shard, access)) => self.batch_on(shard, access, &batch, started).await,
-            None => self.piecewise(&batch, started).await,
+            Some((shard, access)) => self.batch_on(shard, access, &batch).await,
+            None => self.piecewise(&batch).await,
         };
         match ran {
             Ok(Progress { failed: false, ready: true }) => return Ok(()),
@@ -84,7 +78,7 @@ impl Session {
     }
 
     /// The one shard that a whole batch can run on as it came; `None` if it must be taken apart.
-    fn one_place(&mut self, batch: &Batch) -> Option<(ShardRef, Access)> {
+    pub(super) fn one_place(&mut self, batch: &Batch) -> Option<(ShardRef, Access)> {
         if !batch.sync || self.transaction.as_ref().is_some_and(|t| !t.explicit) {
             return None;
         }
@@ -153,7 +147,6 @@ impl Session {
         shard: ShardRef,
         access: Access,
         batch: &Batch,
-        started: Instant,
     ) -> Result<Progress, Failure> {
         let failed = match self.ask_cache_for_batch(batch).await {
             Asked::Hit(answer) => {
@@ -189,7 +182,7 @@ impl Session {
         };
         for item in &batch.items {
             if let Item::Bind { statement, .. } = item {
-                self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
+                self.count(statement.plan.tier);
                 self.after_ddl(&statement.plan).await;
             }
         }
@@ -207,17 +200,14 @@ impl Session {
         capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
-        let max = self.servers[index].lease.pool().limits().max_prepared.max(1);
+        self.write_batch(index, bytes, items);
         let server = &mut self.servers[index].lease;
-        self.script.clear();
-        let mut writer = Writer { server, script: &mut self.script, max };
-        items.iter().for_each(|item| writer.item(bytes.filled(), item));
-        server.wire.output.extend(SYNC);
-        server.outstanding += 1;
-        let relay = Relay::extended(&mut self.client, server, &mut self.script, ready).capturing(capture);
+        let mut exchange = Exchange::extended(ready);
+        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
         let limit = self.world.config.pool.query_timeout;
         match relay.run_within(limit).await {
             Ok(outcome) => {
+                self.answered(index);
                 let failed = outcome.error.is_some();
                 if failed {
                     self.proxy.metrics.server_errors.inc();
@@ -239,7 +229,7 @@ impl Session {
     }
 
     /// After an error the server skipped the rest: what was to be prepared or closed there is not.
-    fn after_error(&mut self, index: usize, items: &[Item]) {
+    pub(super) fn after_error(&mut self, index: usize, items: &[Item]) {
         let mut undone = 0;
         let script = std::mem::take(&mut self.script);
         // The first step that is left is the one that failed; a Parse gives up the old unnamed statement before it does.
@@ -265,7 +255,7 @@ impl Session {
         }
     }
 
-    fn remember_portals(&mut self, shard: ShardRef, items: &[Item]) {
+    pub(super) fn remember_portals(&mut self, shard: ShardRef, items: &[Item]) {
         let Some(transaction) = &mut self.transaction else { return };
         let mut declared = Vec::new();
         for item in items {

@@ -3,13 +3,17 @@
 //! A session is a task that owns its client's socket, and while a server works for it, that server too: bytes pass
 //! within one task, without a hand-over. What a file here does, it does for this one client.
 
+mod across;
+mod asked;
 mod batch;
 mod caching;
+mod combine;
 mod copy_in;
 mod copy_out;
 mod cursors;
 mod decide;
 mod extended;
+mod lane;
 mod parameters;
 mod pieces;
 mod prepared;
@@ -24,26 +28,29 @@ mod writer;
 
 use crate::database::Database;
 use crate::error::{ClientError, Severity};
+use crate::plan::Tier;
 use crate::plan_cache::SearchPath;
-use crate::proxy::{CancelHandle, Phase, Proxy, World};
+use crate::proxy::{ClientHandle, Phase, Proxy, World};
 use crate::reply;
 use crate::schema::ShardRef;
 use caching::WriteMark;
+use lane::Work;
 use prepared::Prepared;
 use relay::Step;
 use servers::Participant;
+use shardway_pool::Pool;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::settings::Settings;
-use shardway_pool::shard::ReadBarrier;
+use shardway_pool::shard::{ReadBarrier, Server};
 use shardway_pool::wire::Wire;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use transaction::Transaction;
 
 pub use parameters::is_utf8;
@@ -71,7 +78,7 @@ pub struct Greeting {
     /// Its key for cancel requests.
     pub key: BackendKey,
     /// What they reach.
-    pub cancel: Arc<CancelHandle>,
+    pub cancel: Arc<ClientHandle>,
 }
 
 /// One client's session.
@@ -82,25 +89,32 @@ pub struct Session {
     user: String,
     client: Wire,
     key: BackendKey,
-    cancel: Arc<CancelHandle>,
-    phase: watch::Receiver<Phase>,
+    cancel: Arc<ClientHandle>,
     /// What the startup message asked for: RESET ALL goes back to it.
     startup: Arc<Settings>,
     /// What is set now.
     settings: Arc<Settings>,
     /// What the client was told of it.
     told: parameters::Told,
-    path: SearchPath,
+    path: Arc<SearchPath>,
     statements: HashMap<Vec<u8>, Arc<Prepared>>,
     unnamed: Option<Arc<Prepared>>,
     transaction: Option<Transaction>,
     /// Servers in hand.
     servers: Vec<Participant>,
+    /// Pools that it leased from; those of the present world.
+    pools: Vec<(Arc<Server>, Arc<Pool>)>,
+    /// When the message that is being worked on was taken up.
+    now: Instant,
+    /// When the last server's answer was through; `None` until there is one.
+    answered: Option<Instant>,
     /// How far replicas must be, shard by shard of each group.
     barriers: HashMap<(usize, u32), ReadBarrier>,
     /// After an error in a batch that ended with Flush: messages are ignored up to Sync.
     skipping: bool,
     script: VecDeque<Step>,
+    /// The statement that runs in the fast lane.
+    flight: Option<lane::Flight>,
     /// Characters of the client's text in front of the statement that runs.
     moved: usize,
     /// The mark of what the running statement or transaction writes.
@@ -116,13 +130,15 @@ pub struct Session {
 /// Messages larger than this are refused before a byte of their body is kept.
 const MAX_MESSAGE: usize = frame::MAX_MESSAGE;
 
+/// The Sync message.
+const SYNC: &[u8] = b"S\0\0\0\x04";
+
 impl Session {
     /// A session for a client that has logged in.
     pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Self {
-        let settings = Arc::new(greeting.settings);
-        let phase = proxy.phase();
+        let settings = proxy.settings.share(greeting.settings);
         let mut session = Self {
-            path: SearchPath::of_user(&greeting.user),
+            path: SearchPath::of_user(&greeting.user).into(),
             proxy,
             world,
             database: greeting.database,
@@ -131,7 +147,6 @@ impl Session {
             next_shard: greeting.key.pid,
             key: greeting.key,
             cancel: greeting.cancel,
-            phase,
             startup: settings.clone(),
             settings,
             told: parameters::Told::default(),
@@ -139,9 +154,13 @@ impl Session {
             unnamed: None,
             transaction: None,
             servers: Vec::new(),
+            pools: Vec::new(),
+            now: Instant::now(),
+            answered: None,
             barriers: HashMap::new(),
             skipping: false,
             script: VecDeque::new(),
+            flight: None,
             moved: 0,
             mark: None,
             outcome_unknown: false,
@@ -153,8 +172,14 @@ impl Session {
 
     /// Serves the client until it leaves.
     pub async fn run(mut self) {
+        poll_fn(|cx| Poll::Ready(self.cancel.attend(cx.waker()))).await;
         let end = loop {
-            if let Err(end) = self.turn().await {
+            let work = match poll_fn(|cx| self.poll_lane(cx)).await {
+                Ok(work) => work,
+                Err(end) => break end,
+            };
+            // On the heap while it lasts: an idle client waits in the fast lane.
+            if let Err(end) = Box::pin(self.turn(work)).await {
                 break end;
             }
         };
@@ -179,8 +204,13 @@ impl Session {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
     }
 
-    /// Waits for the next thing the client says, and does it.
-    async fn turn(&mut self) -> Result<(), End> {
+    /// Does what the client asks for: `work`, or whatever it says next.
+    async fn turn(&mut self, work: Option<Work>) -> Result<(), End> {
+        match work {
+            Some(Work::Simple(message, decided)) => return self.simple(message, Some(decided)).await,
+            Some(Work::Batch(batch)) => return self.run_batch(batch).await,
+            None => {}
+        }
         relay::flush(&mut self.client).await?;
         let header = loop {
             match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
@@ -190,11 +220,12 @@ impl Session {
             }
         };
         self.refresh_world()?;
+        self.now = Instant::now();
         match header.tag {
             b'Q' => {
                 let message = self.take_message(header.len).await?;
                 // Up to Sync, Postgres does not even look at it.
-                if self.skipping { Ok(()) } else { self.simple(message).await }
+                if self.skipping { Ok(()) } else { self.simple(message, None).await }
             }
             b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => self.batch().await,
             b'X' => Err(End::Terminated),
@@ -211,21 +242,22 @@ impl Session {
         }
     }
 
-    /// Between transactions, what a reload changed is taken up.
-    fn refresh_world(&mut self) -> Result<(), End> {
-        if self.transaction.is_some() || self.proxy.generation() == self.world.generation {
-            return Ok(());
+    /// Between transactions, what a reload changed is taken up. Whether there was something.
+    fn refresh_world(&mut self) -> Result<bool, End> {
+        if self.proxy.generation() == self.world.generation || self.transaction.is_some() {
+            return Ok(false);
         }
         let world = self.proxy.world();
         if let Some(error) = self.evicted(&world) {
             return Err(End::Fatal(error));
         }
         self.world = world;
+        self.pools.clear();
         if let Some(database) = self.world.databases.get(&self.database.name) {
             self.database = database.clone();
             self.carry_barriers();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Why the session may not stay in a new world. PgBouncer, too, closes the clients of a database that is gone.
@@ -254,45 +286,57 @@ impl Session {
     /// Waits for input: no longer than an idle client may, and not past a shutdown or its own place in a new world.
     async fn wait_for_client(&mut self) -> Result<(), End> {
         loop {
-            // Seen first and looked at then, so that no change is missed.
-            let phase = *self.phase.borrow_and_update();
-            self.refresh_world()?;
-            let leave = match phase {
-                Phase::Serving => false,
-                Phase::Draining => self.transaction.is_none() && self.client.input.is_empty(),
-                Phase::Stopping => true,
+            let (limit, code, name) = self.idle_limit();
+            let heard = poll_fn(|cx| self.poll_heard(cx));
+            let heard = match limit.is_zero() {
+                true => heard.await?,
+                false => match tokio::time::timeout(limit, heard).await {
+                    Ok(heard) => heard?,
+                    Err(_) => return Err(End::Fatal(ClientError::fatal(code, name))),
+                },
             };
-            if leave {
-                let error =
-                    ClientError::fatal("57P01", "terminating connection due to administrator command");
-                return Err(End::Fatal(error));
+            if heard {
+                return Ok(());
             }
-            let pool = &self.world.config.pool;
-            let (limit, code, name) = match &self.transaction {
-                Some(_) => (pool.idle_transaction_timeout, "25P03", "idle transaction timeout"),
-                None => (pool.client_idle_timeout, "57P05", "client_idle_timeout"),
-            };
-            let (client, phase) = (&mut self.client, &mut self.phase);
-            tokio::select! {
-                biased;
-                read = poll_fn(|cx| client.poll_fill(cx)) => {
-                    return match read.map_err(End::Client)? {
-                        0 => Err(End::Client(io::ErrorKind::UnexpectedEof.into())),
-                        _ => Ok(()),
-                    };
-                }
-                _ = phase.changed() => {}
-                () = late(limit) => {
-                    return Err(End::Fatal(ClientError::fatal(code, name)));
-                }
-            }
+        }
+    }
+
+    /// How long the client may be silent (zero: for ever), and the error that ends it then.
+    fn idle_limit(&self) -> (Duration, &'static str, &'static str) {
+        let pool = &self.world.config.pool;
+        match &self.transaction {
+            Some(_) => (pool.idle_transaction_timeout, "25P03", "idle transaction timeout"),
+            None => (pool.client_idle_timeout, "57P05", "client_idle_timeout"),
+        }
+    }
+
+    /// Ready when the client said something, or (false) when a reload may have changed how long it may be silent.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        let leave = match self.proxy.stage() {
+            Phase::Serving => false,
+            Phase::Draining => self.transaction.is_none() && self.client.input.is_empty(),
+            Phase::Stopping => true,
+        };
+        if leave {
+            let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
+            return Poll::Ready(Err(End::Fatal(error)));
+        }
+        if self.refresh_world()? {
+            return Poll::Ready(Ok(false));
+        }
+        match ready!(self.client.poll_fill(cx)).map_err(End::Client)? {
+            0 => Poll::Ready(Err(End::Client(io::ErrorKind::UnexpectedEof.into()))),
+            _ => Poll::Ready(Ok(true)),
         }
     }
 
     /// Takes one whole message out of the input.
     async fn take_message(&mut self, len: usize) -> Result<Buffer, End> {
-        while self.client.input.len() < len {
-            self.wait_for_client().await?;
+        if self.client.input.len() < len {
+            while self.client.input.len() < len {
+                self.wait_for_client().await?;
+            }
+            self.now = Instant::now();
         }
         Ok(self.take(len))
     }
@@ -320,6 +364,19 @@ impl Session {
         Ok(())
     }
 
+    /// A server's answer is through: the clock is looked at once, for the pool and the metrics.
+    fn answered(&mut self, index: usize) {
+        let now = Instant::now();
+        self.answered = Some(now);
+        self.servers[index].lease.used_until = Some(now);
+    }
+
+    /// Counts a statement that servers ran.
+    fn count(&mut self, tier: Tier) {
+        let end = self.answered.take().unwrap_or_else(Instant::now);
+        self.proxy.metrics.ran(tier, end.saturating_duration_since(self.now));
+    }
+
     /// ReadyForQuery with the session's true state.
     fn ready(&mut self) {
         let status = self.status();
@@ -344,15 +401,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.cancel.targets().clear();
         self.proxy.unregister(self.key);
-    }
-}
-
-/// Waits for `limit`; zero is no limit.
-async fn late(limit: Duration) {
-    if limit.is_zero() {
-        std::future::pending().await
-    } else {
-        tokio::time::sleep(limit).await;
     }
 }
 

@@ -111,8 +111,8 @@ impl Session {
     /// The search path may be another one now.
     pub(super) fn settings_changed(&mut self) {
         self.path = match self.settings.value("search_path") {
-            Some(value) => SearchPath::parse(value, &self.user),
-            None => SearchPath::of_user(&self.user),
+            Some(value) => SearchPath::parse(value, &self.user).into(),
+            None => SearchPath::of_user(&self.user).into(),
         };
     }
 
@@ -163,7 +163,7 @@ impl Session {
             if name == "search_path"
                 && let Some(value) = &value
             {
-                self.path = SearchPath::parse(value, &self.user);
+                self.path = SearchPath::parse(value, &self.user).into();
             }
             self.settings_in_transaction(|settings| settings.set(name, command, value));
             return Ok(());
@@ -174,7 +174,7 @@ impl Session {
         }
         let mut settings = (*self.settings).clone();
         settings.set(name, command, value);
-        self.settings = Arc::new(settings);
+        self.settings = self.proxy.settings.share(settings);
         self.servers[index].lease.settings = self.settings.clone();
         self.tell(index);
         self.settings_changed();
@@ -208,7 +208,7 @@ impl Session {
         server.settings = Arc::new(there);
         let mut settings = (*self.settings).clone();
         settings.reset(name, &startup);
-        self.settings = Arc::new(settings);
+        self.settings = self.proxy.settings.share(settings);
         self.settings_reach(index).await
     }
 
@@ -265,7 +265,7 @@ impl Session {
         }
         self.everywhere_in_transaction(text).await?;
         if let Some(path) = search_path {
-            self.path = SearchPath::parse(path, &self.user);
+            self.path = SearchPath::parse(path, &self.user).into();
         }
         Ok(Answer::Tag(tag))
     }
@@ -307,7 +307,7 @@ impl Session {
         }
         let mut settings = (*self.settings).clone();
         record(&mut settings);
-        self.settings = Arc::new(settings);
+        self.settings = self.proxy.settings.share(settings);
         if let Some(participant) = self.servers.iter_mut().find(|p| p.shard == ran) {
             participant.lease.settings = self.settings.clone();
         }

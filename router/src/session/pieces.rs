@@ -13,12 +13,11 @@ use crate::reply;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use std::sync::Arc;
-use std::time::Instant;
 
 impl Session {
     /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
     /// one transaction, as the batch is in Postgres.
-    pub(super) async fn piecewise(&mut self, batch: &Batch, started: Instant) -> Result<Progress, Failure> {
+    pub(super) async fn piecewise(&mut self, batch: &Batch) -> Result<Progress, Failure> {
         // The Sync behind the data would be taken for the server's, and the batch would never end.
         let copies = |item: &Item| matches!(item, Item::Bind { statement, .. } if copies_in(&statement.plan));
         if !batch.sync && batch.items.iter().any(copies) {
@@ -36,7 +35,7 @@ impl Session {
             if together && servers && self.transaction.is_none() {
                 self.transaction = Some(Transaction::implicit());
             }
-            if self.piece(&batch.bytes, &batch.items[at..end], started).await? {
+            if self.piece(&batch.bytes, &batch.items[at..end]).await? {
                 return Ok(Progress { failed: true, ready: false });
             }
             at = end;
@@ -59,7 +58,7 @@ impl Session {
     }
 
     /// One statement's messages, or a message that belongs to none. Whether the answer is an error.
-    async fn piece(&mut self, bytes: &Buffer, items: &[Item], started: Instant) -> Result<bool, Failure> {
+    async fn piece(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
         match &items[0] {
             Item::Fail { error, parse: Some(parse) } => {
                 return Err(self.in_postgres_words(parse, error.clone()).await.into());
@@ -92,8 +91,8 @@ impl Session {
         };
         match target {
             Target::Several(group, shards) => {
-                self.scatter_extended(&statement, group, shards, bytes, items).await?;
-                self.proxy.metrics.ran(crate::plan::Tier::Scatter, started.elapsed());
+                let tier = self.across_extended(&statement, group, shards, bytes, items).await?;
+                self.count(tier);
                 Ok(false)
             }
             target => {
@@ -103,7 +102,7 @@ impl Session {
                 self.end_write().await;
                 let failed = done?;
                 self.after_ddl(&statement.plan).await;
-                self.proxy.metrics.ran(statement.plan.tier, started.elapsed());
+                self.count(statement.plan.tier);
                 Ok(failed)
             }
         }

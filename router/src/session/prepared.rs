@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub struct Prepared {
     /// Its number, and so its name on servers.
     pub id: StatementId,
+    /// Its name on servers.
+    pub name: Box<str>,
     /// Its text.
     pub text: Box<str>,
     /// Parameter types that the client declared.
@@ -24,19 +26,18 @@ pub struct Prepared {
     /// The schema and plans that this one is of.
     pub planning: Arc<Planning>,
     /// The search path that names were resolved by.
-    pub path: SearchPath,
+    pub path: Arc<SearchPath>,
     /// Whether it has a block comment, which may be a hint.
     pub may_hint: bool,
     /// Body of the Parse message behind the name: text, number of types, types.
     pub parse_tail: Box<[u8]>,
 }
 
-type Key = (Box<[u8]>, Box<str>);
-
 /// Statements by text and types, over all clients. Holds none alive by itself.
 #[derive(Debug, Default)]
 pub struct Statements {
-    known: Mutex<HashMap<Key, Weak<Prepared>>>,
+    /// By Parse's body behind the name; those of one body differ in their search path.
+    known: Mutex<HashMap<Box<[u8]>, Vec<Weak<Prepared>>>>,
     next: AtomicU64,
 }
 
@@ -51,18 +52,29 @@ impl Statements {
 
     /// The statement with this Parse body under this search path, if some client has it and it was planned with the
     /// schema as it is now.
-    pub fn find(&self, parse_tail: &[u8], path: &str, planning: &Arc<Planning>) -> Option<Arc<Prepared>> {
+    pub fn find(
+        &self,
+        parse_tail: &[u8],
+        path: &SearchPath,
+        planning: &Arc<Planning>,
+    ) -> Option<Arc<Prepared>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(&(parse_tail.into(), path.into()))?.upgrade()?;
-        Arc::ptr_eq(&found.planning, planning).then_some(found)
+        let fits = |s: &Arc<Prepared>| Arc::ptr_eq(&s.planning, planning) && *s.path == *path;
+        known.get(parse_tail)?.iter().filter_map(Weak::upgrade).find(fits)
     }
 
     /// Remembers a statement for others to share.
-    pub fn add(&self, statement: &Arc<Prepared>, path: &str) {
+    pub fn add(&self, statement: &Arc<Prepared>) {
+        let alive = |all: &mut Vec<Weak<Prepared>>| {
+            all.retain(|statement| statement.strong_count() > 0);
+            !all.is_empty()
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SWEEP_AT {
-            known.retain(|_, statement| statement.strong_count() > 0);
+            known.retain(|_, all| alive(all));
         }
-        known.insert((statement.parse_tail.clone(), path.into()), Arc::downgrade(statement));
+        let same_text = known.entry(statement.parse_tail.clone()).or_default();
+        alive(same_text);
+        same_text.push(Arc::downgrade(statement));
     }
 }

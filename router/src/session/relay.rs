@@ -82,11 +82,9 @@ enum CopyIn {
     UntilSync,
 }
 
-/// One exchange; see the module.
-pub struct Relay<'a> {
-    client: &'a mut Wire,
-    server: &'a mut ServerConn,
-    script: &'a mut VecDeque<Step>,
+/// How far one exchange is: what outlives a look at the sockets.
+#[derive(Debug)]
+pub struct Exchange {
     /// Whether ReadyForQuery is the client's.
     forward_ready: bool,
     /// Whether answers follow a script.
@@ -101,53 +99,29 @@ pub struct Relay<'a> {
     copying: usize,
     /// Whether these bytes go nowhere.
     discarding: bool,
-    capture: Option<&'a mut Capture>,
     /// Characters of the client's text in front of what the server got: positions in errors count them.
     moved: usize,
 }
 
-/// Input that a client may send ahead while its statement runs.
-pub(super) const MAX_AHEAD: usize = 256 * 1024;
-
-impl<'a> Relay<'a> {
-    /// A simple query's exchange: all is the client's.
-    pub fn simple(client: &'a mut Wire, server: &'a mut ServerConn, script: &'a mut VecDeque<Step>) -> Self {
-        script.clear();
-        Self::new(client, server, script, true, false)
-    }
-
-    /// An extended batch's exchange, up to the Sync that was sent.
-    pub fn extended(
-        client: &'a mut Wire,
-        server: &'a mut ServerConn,
-        script: &'a mut VecDeque<Step>,
-        forward_ready: bool,
-    ) -> Self {
-        Self::new(client, server, script, forward_ready, true)
-    }
-
-    fn new(
-        client: &'a mut Wire,
-        server: &'a mut ServerConn,
-        script: &'a mut VecDeque<Step>,
-        forward_ready: bool,
-        extended: bool,
-    ) -> Self {
+impl Exchange {
+    /// A simple query's: all is the client's, but for the final ReadyForQuery if `forward_ready` is false.
+    pub fn simple(forward_ready: bool) -> Self {
         Self {
-            client,
-            server,
-            script,
             forward_ready,
-            extended,
+            extended: false,
             outcome: Outcome::default(),
             last_words: None,
             passing: 0,
             copy_in: CopyIn::No,
             copying: 0,
             discarding: false,
-            capture: None,
             moved: 0,
         }
+    }
+
+    /// An extended batch's, up to the Sync that was sent; its answers follow a script.
+    pub fn extended(forward_ready: bool) -> Self {
+        Self { extended: true, ..Self::simple(forward_ready) }
     }
 
     /// Errors' positions count from this many characters earlier.
@@ -155,6 +129,30 @@ impl<'a> Relay<'a> {
     pub fn moving(mut self, characters: usize) -> Self {
         self.moved = characters;
         self
+    }
+}
+
+/// One exchange at work; see the module.
+pub struct Relay<'a> {
+    client: &'a mut Wire,
+    server: &'a mut ServerConn,
+    script: &'a mut VecDeque<Step>,
+    at: &'a mut Exchange,
+    capture: Option<&'a mut Capture>,
+}
+
+/// Input that a client may send ahead while its statement runs.
+pub(super) const MAX_AHEAD: usize = 256 * 1024;
+
+impl<'a> Relay<'a> {
+    /// Goes on with an exchange.
+    pub fn new(
+        client: &'a mut Wire,
+        server: &'a mut ServerConn,
+        script: &'a mut VecDeque<Step>,
+        at: &'a mut Exchange,
+    ) -> Self {
+        Self { client, server, script, at, capture: None }
     }
 
     /// Copies the answer on its way.
@@ -175,13 +173,6 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Does not pass the final ReadyForQuery on.
-    #[must_use]
-    pub fn without_ready(mut self) -> Self {
-        self.forward_ready = false;
-        self
-    }
-
     /// Runs to ReadyForQuery, but no longer than `limit` (`query_timeout`; zero: no limit).
     pub async fn run_within(self, limit: Duration) -> Result<Outcome, Broken> {
         if limit.is_zero() {
@@ -196,7 +187,8 @@ impl<'a> Relay<'a> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
+    /// Passes on what there is; ready at ReadyForQuery.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
         loop {
             let to_server = self.server.wire.poll_flush(cx).map_err(|cause| self.server_gone(cause))?;
             match self.client.poll_flush(cx) {
@@ -209,25 +201,29 @@ impl<'a> Relay<'a> {
                 }
             }
             // A COPY may end in the middle of a message from the client: the server is owed its rest.
-            if self.outcome.status != 0 && self.copying == 0 && self.server.wire.output.is_empty() {
-                return Poll::Ready(Ok(self.outcome));
+            if self.at.outcome.status != 0 && self.at.copying == 0 && self.server.wire.output.is_empty() {
+                return Poll::Ready(Ok(self.at.outcome));
             }
-            let from_client = self.poll_client(cx)?;
+            // The server first: most often what it says is the end, and the client need not be looked at.
             match self.server.wire.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(self.server_gone(io::ErrorKind::UnexpectedEof.into())));
                 }
-                Poll::Ready(Ok(_)) => self.pass(cx)?,
+                Poll::Ready(Ok(_)) => self.pass()?,
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(self.server_gone(e))),
-                Poll::Pending if from_client.is_ready() && to_server.is_ready() => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    let from_client = self.poll_client(cx)?;
+                    if from_client.is_pending() || to_server.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }
 
     fn server_gone(&self, cause: io::Error) -> Broken {
-        let cause = self.last_words.clone().map_or(cause, io::Error::other);
-        Broken::Server { cause, torn: self.passing > 0 }
+        let cause = self.at.last_words.clone().map_or(cause, io::Error::other);
+        Broken::Server { cause, torn: self.at.passing > 0 }
     }
 
     fn malformed(&self) -> Broken {
@@ -235,27 +231,13 @@ impl<'a> Relay<'a> {
     }
 
     /// Passes on what has been read from the server.
-    fn pass(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+    fn pass(&mut self) -> Result<(), Broken> {
         let (run, used) = self.scan()?;
         if run > 0 {
-            self.write_through(cx, run)?;
+            self.keep(run);
+            self.client.send(&self.server.wire.input.filled()[..run]);
         }
         self.server.wire.input.consume(used);
-        Ok(())
-    }
-
-    /// Writes the first `n` bytes of the server's input: straight to the socket if nothing waits before them.
-    fn write_through(&mut self, cx: &mut Context<'_>, n: usize) -> Result<(), Broken> {
-        self.keep(n);
-        let mut bytes = &self.server.wire.input.filled()[..n];
-        if self.client.output.is_empty() {
-            match self.client.stream.poll_write(cx, bytes) {
-                Poll::Ready(Ok(written)) => bytes = &bytes[written..],
-                Poll::Ready(Err(e)) => return Err(Broken::Client(End::Client(e))),
-                Poll::Pending => {}
-            }
-        }
-        self.client.output.extend(bytes);
         Ok(())
     }
 
@@ -266,11 +248,11 @@ impl<'a> Relay<'a> {
         let mut at = 0;
         loop {
             let input = &self.server.wire.input.filled()[at..];
-            if self.passing > 0 {
-                let n = self.passing.min(input.len());
-                self.passing -= n;
+            if self.at.passing > 0 {
+                let n = self.at.passing.min(input.len());
+                self.at.passing -= n;
                 at += n;
-                if self.passing > 0 {
+                if self.at.passing > 0 {
                     return Ok((at, at));
                 }
                 continue;
@@ -283,7 +265,7 @@ impl<'a> Relay<'a> {
                     return Ok((at, at));
                 }
                 // A row or a piece of COPY: passed on as it comes.
-                self.passing = header.len;
+                self.at.passing = header.len;
                 continue;
             }
             let keep = self.look(header.tag, at, header.len)?;
@@ -309,7 +291,7 @@ impl<'a> Relay<'a> {
                     frame::put(&mut self.client.output, header.tag, &bytes);
                 }
             }
-            if self.outcome.status != 0 {
+            if self.at.outcome.status != 0 {
                 return Ok((at, at));
             }
         }
@@ -337,7 +319,7 @@ impl<'a> Relay<'a> {
                 Ok(self.ready(status))
             }
             b'E' => {
-                if self.extended
+                if self.at.extended
                     && let Some(bytes) = self.due()
                 {
                     return Ok(Keep::Before(bytes));
@@ -346,15 +328,19 @@ impl<'a> Relay<'a> {
                 if let Some(b"FATAL" | b"PANIC") = frame::error_field(body, b'V') {
                     // It ends that server's connection, not the client's: its end is due next, and told with this.
                     let words = frame::error_field(body, b'M').unwrap_or_default();
-                    self.last_words = Some(String::from_utf8_lossy(words).into_owned());
+                    self.at.last_words = Some(String::from_utf8_lossy(words).into_owned());
                     return Ok(Keep::Drop);
                 }
                 let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
-                self.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
-                if self.copy_in == CopyIn::Data {
-                    self.copy_in = if self.extended { CopyIn::UntilSync } else { CopyIn::No };
+                self.at.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
+                if self.at.copy_in == CopyIn::Data {
+                    self.at.copy_in = if self.at.extended { CopyIn::UntilSync } else { CopyIn::No };
                 }
-                Ok(if self.moved > 0 { Keep::Instead(move_position(body, self.moved)) } else { Keep::Yes })
+                Ok(if self.at.moved > 0 {
+                    Keep::Instead(move_position(body, self.at.moved))
+                } else {
+                    Keep::Yes
+                })
             }
             b'S' => {
                 let body = body.to_vec();
@@ -363,10 +349,10 @@ impl<'a> Relay<'a> {
                 Ok(Keep::Yes)
             }
             b'G' => {
-                self.copy_in = CopyIn::Data;
+                self.at.copy_in = CopyIn::Data;
                 Ok(Keep::Yes)
             }
-            b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.extended => Ok(self.completes()),
+            b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.at.extended => Ok(self.completes()),
             _ => Ok(Keep::Yes),
         }
     }
@@ -402,15 +388,15 @@ impl<'a> Relay<'a> {
 
     fn ready(&mut self, status: u8) -> Keep {
         // After an error the rest of the script was skipped; it is left for who wrote it.
-        if self.outcome.error.is_none()
+        if self.at.outcome.error.is_none()
             && let Some(bytes) = self.due()
         {
             return Keep::Before(bytes);
         }
         self.server.status = status;
         self.server.outstanding = self.server.outstanding.saturating_sub(1);
-        self.outcome.status = status;
-        if self.forward_ready { Keep::Yes } else { Keep::Drop }
+        self.at.outcome.status = status;
+        if self.at.forward_ready { Keep::Yes } else { Keep::Drop }
     }
 
     /// Reads what the client sends meanwhile: COPY data for the server, statements for later, or its end.
@@ -446,30 +432,30 @@ impl<'a> Relay<'a> {
         let mut moved = false;
         while self.is_copying() && !self.client.input.is_empty() {
             let input = self.client.input.filled();
-            if self.copying > 0 {
-                let n = self.copying.min(input.len());
-                if !self.discarding {
+            if self.at.copying > 0 {
+                let n = self.at.copying.min(input.len());
+                if !self.at.discarding {
                     self.server.wire.output.extend(&input[..n]);
                 }
                 self.client.input.consume(n);
-                self.copying -= n;
+                self.at.copying -= n;
                 moved = true;
                 continue;
             }
             let header = frame::peek(input, frame::MAX_MESSAGE)
                 .map_err(|_| Broken::Client(End::Fatal(ClientError::protocol("invalid message length"))))?;
             let Some(header) = header else { break };
-            self.copying = header.len;
+            self.at.copying = header.len;
             // After CopyDone, CopyFail or an error, only the Sync that ends the batch is the server's; and while it
             // copies, Postgres itself ignores Sync and Flush.
-            self.discarding = match (header.tag, self.copy_in) {
+            self.at.discarding = match (header.tag, self.at.copy_in) {
                 (b'd', CopyIn::Data) => false,
                 (b'c' | b'f', CopyIn::Data) => {
-                    self.copy_in = if self.extended { CopyIn::UntilSync } else { CopyIn::No };
+                    self.at.copy_in = if self.at.extended { CopyIn::UntilSync } else { CopyIn::No };
                     false
                 }
                 (b'S', CopyIn::UntilSync) => {
-                    self.copy_in = CopyIn::No;
+                    self.at.copy_in = CopyIn::No;
                     false
                 }
                 (b'S' | b'H', CopyIn::Data) | (b'd' | b'c' | b'f' | b'H', CopyIn::UntilSync) => true,
@@ -485,7 +471,7 @@ impl<'a> Relay<'a> {
 
     /// Whether the client's next bytes are COPY's.
     fn is_copying(&self) -> bool {
-        self.copying > 0 || self.copy_in != CopyIn::No && self.outcome.status == 0
+        self.at.copying > 0 || self.at.copy_in != CopyIn::No && self.at.outcome.status == 0
     }
 }
 

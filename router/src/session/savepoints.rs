@@ -7,6 +7,7 @@ use crate::plan_cache::SearchPath;
 use crate::sql::command::Command;
 use crate::sql::scan::{identifier, tokens};
 use shardway_pool::settings::Settings;
+use std::sync::Arc;
 
 /// A savepoint, and what to go back to.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Savepoint {
     /// Its place among what joining servers are told.
     at: usize,
     settings: Option<Settings>,
-    path: SearchPath,
+    path: Arc<SearchPath>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

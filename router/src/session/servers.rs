@@ -27,6 +27,7 @@ impl Session {
     pub(super) async fn acquire(&mut self, shard: ShardRef, access: Access) -> Result<usize, ClientError> {
         if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
             self.note_write(index, access)?;
+            self.servers[index].lease.used_until = None;
             return Ok(index);
         }
         self.check_second_writer(shard, access)?;
@@ -39,9 +40,10 @@ impl Session {
         }
         let in_transaction = self.transaction.is_some();
         let lease = self.lease_for(shard, access, in_transaction).await?;
+        let ready = !in_transaction && Arc::ptr_eq(&lease.settings, &self.settings);
         self.servers.push(Participant { shard, lease, wrote: false });
         let index = self.servers.len() - 1;
-        if let Err(error) = self.prepare_server(index).await {
+        if !ready && let Err(error) = Box::pin(self.prepare_server(index)).await {
             self.servers.swap_remove(index).lease.close();
             return Err(error);
         }
@@ -97,7 +99,12 @@ impl Session {
     }
 
     /// Primary or replica. Inside a transaction, and for all but plain reads, the primary.
-    fn choose(&mut self, at: ShardRef, access: Access, in_transaction: bool) -> (Arc<Server>, bool) {
+    pub(super) fn choose(
+        &mut self,
+        at: ShardRef,
+        access: Access,
+        in_transaction: bool,
+    ) -> (Arc<Server>, bool) {
         let shard = self.database.shard(at);
         let routing = &self.world.config.routing;
         if in_transaction || access != Access::Read || !routing.replica_reads || !shard.has_replicas() {
@@ -111,8 +118,17 @@ impl Session {
         }
     }
 
-    /// The pool for this client on a server.
-    pub(super) fn pool(&self, server: &Server) -> Arc<Pool> {
+    /// The pool for this client on a server. Remembered until a reload.
+    pub(super) fn pool(&mut self, server: &Arc<Server>) -> Arc<Pool> {
+        if let Some((_, pool)) = self.pools.iter().find(|(known, _)| Arc::ptr_eq(known, server)) {
+            return pool.clone();
+        }
+        let pool = self.find_pool(server);
+        self.pools.push((server.clone(), pool.clone()));
+        pool
+    }
+
+    fn find_pool(&self, server: &Server) -> Arc<Pool> {
         let login = match (&self.database.config.user, &server.login) {
             (None, Some(login)) => login.clone(),
             _ => self.world.server_login(&self.database, &self.user),
@@ -121,8 +137,15 @@ impl Session {
     }
 
     /// A server from the pool. A client that leaves while it waits gives up its place.
-    pub(super) async fn lease(&mut self, server: &Server) -> Result<Lease, ClientError> {
+    pub(super) async fn lease(&mut self, server: &Arc<Server>) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
+        if let Some(lease) = pool.try_checkout(self.now) {
+            return Ok(lease);
+        }
+        Box::pin(self.wait_for_lease(pool)).await
+    }
+
+    async fn wait_for_lease(&mut self, pool: Arc<Pool>) -> Result<Lease, ClientError> {
         let client = &mut self.client;
         let leased = tokio::select! {
             biased;
@@ -170,7 +193,7 @@ impl Session {
     pub(super) fn publish_cancel_targets(&self) {
         let mut targets = self.cancel.targets();
         targets.clear();
-        targets.extend(self.servers.iter().map(|p| p.lease.cancel_target()));
+        targets.extend(self.servers.iter().map(|p| p.lease.cancel_target().clone()));
     }
 
     /// Gives back every server, unless a transaction holds them.
@@ -185,7 +208,7 @@ impl Session {
     pub(super) fn release_all(&mut self) {
         // First the cancel targets: a cancel that comes later must not find a server that is somebody else's.
         self.cancel.targets().clear();
-        for participant in self.servers.drain(..) {
+        while let Some(participant) = self.servers.pop() {
             let shard = self.database.shard(participant.shard);
             if participant.wrote && shard.has_replicas() {
                 let key = (participant.shard.group.0, participant.shard.shard.0);

@@ -2,7 +2,7 @@
 
 use super::caching::Asked;
 use super::decide::{Decided, Decision};
-use super::relay::{Capture, Relay};
+use super::relay::{Capture, Exchange, Relay};
 use super::transaction::{Answer, Transaction};
 use super::{End, Session, body};
 use crate::error::ClientError;
@@ -13,12 +13,10 @@ use crate::schema::ShardRef;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
-use std::time::Instant;
 
 impl Session {
-    /// Runs a Query message and says ReadyForQuery.
-    pub(super) async fn simple(&mut self, message: Buffer) -> Result<(), End> {
-        let started = Instant::now();
+    /// Runs a Query message and says ReadyForQuery. `decided` is what its text was found to be, if that is known.
+    pub(super) async fn simple(&mut self, message: Buffer, decided: Option<Decided>) -> Result<(), End> {
         let text = match frame::cstr(body(&message)) {
             Some((text, [])) => text,
             _ => return Err(End::Fatal(ClientError::protocol("invalid string in message"))),
@@ -37,7 +35,7 @@ impl Session {
             self.ready();
             return Ok(());
         }
-        match self.simple_text(text, &message, started).await {
+        match self.simple_text(text, &message, decided).await {
             Ok(true) => {}
             Ok(false) => self.ready(),
             Err(failure) => {
@@ -71,8 +69,13 @@ impl Session {
     }
 
     /// Whether the client has got its ReadyForQuery from the server.
-    async fn simple_text(&mut self, text: &str, message: &Buffer, started: Instant) -> Result<bool, Failure> {
-        let decided = match self.decide(text).await {
+    async fn simple_text(
+        &mut self,
+        text: &str,
+        message: &Buffer,
+        decided: Option<Decided>,
+    ) -> Result<bool, Failure> {
+        let decided = match self.decide(text, decided).await {
             Ok(decided) => decided,
             Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
         };
@@ -92,10 +95,8 @@ impl Session {
                 self.forward(shard, Access::ReadPrimary, message, Ready::Servers, None).await?;
                 Ok(true)
             }
-            Decided::One(decision) => {
-                Ok(self.one(text, decision, message, Ready::Servers, started).await?.ready)
-            }
-            Decided::Many(statements) => self.many(text, statements, message, started).await,
+            Decided::One(decision) => Ok(self.one(text, decision, message, Ready::Servers).await?.ready),
+            Decided::Many(statements) => self.many(text, statements, message).await,
         }
     }
 
@@ -105,7 +106,6 @@ impl Session {
         decision: Decision,
         message: &Buffer,
         ready: Ready,
-        started: Instant,
     ) -> Result<Ran, Failure> {
         const OURS: Ran = Ran { ready: false, failed: false };
         let Decision { plan, target, key } = decision;
@@ -119,13 +119,13 @@ impl Session {
         };
         match target {
             Target::Several(group, shards) => {
-                self.scatter_simple(&plan, group, shards).await?;
-                self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
+                let tier = self.across_simple(&plan, group, shards).await?;
+                self.count(tier);
                 Ok(OURS)
             }
             Target::Everywhere(_) if plan.copy.is_some() => {
                 self.copy(&plan, text, ready).await?;
-                self.proxy.metrics.ran(Tier::Scatter, started.elapsed());
+                self.count(Tier::Scatter);
                 Ok(OURS)
             }
             target => {
@@ -173,7 +173,7 @@ impl Session {
                     self.set_config_everywhere(shard, Some(text.to_owned())).await;
                 }
                 self.after_ddl(&plan).await;
-                self.proxy.metrics.ran(plan.tier, started.elapsed());
+                self.count(plan.tier);
                 Ok(Ran { ready: ready == Ready::Servers, failed })
             }
         }
@@ -220,16 +220,15 @@ impl Session {
         let server = &mut self.servers[index].lease;
         // A Query ends the unnamed statement.
         server.unnamed = None;
-        server.wire.output.extend(message.filled());
+        server.wire.send(message.filled());
         server.outstanding += 1;
-        let relay = Relay::simple(&mut self.client, server, &mut self.script);
-        let mut relay = relay.capturing(capture).moving(self.moved);
-        if ready == Ready::Ours {
-            relay = relay.without_ready();
-        }
+        self.script.clear();
+        let mut exchange = Exchange::simple(ready == Ready::Servers).moving(self.moved);
+        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
         let limit = self.world.config.pool.query_timeout;
         match relay.run_within(limit).await {
             Ok(outcome) => {
+                self.answered(index);
                 if outcome.error.is_some() {
                     self.proxy.metrics.server_errors.inc();
                 }
@@ -264,13 +263,7 @@ impl Session {
 
     /// Several statements in one text. All for one shard, they go there as they came; else one by one, as the one
     /// transaction that Postgres makes of them.
-    async fn many(
-        &mut self,
-        text: &str,
-        statements: Vec<Piece>,
-        message: &Buffer,
-        started: Instant,
-    ) -> Result<bool, Failure> {
+    async fn many(&mut self, text: &str, statements: Vec<Piece>, message: &Buffer) -> Result<bool, Failure> {
         if let Some((shard, access)) = self.common_shard(&statements) {
             self.check_failed(&Command::Plannable)?;
             for (_, decision) in &statements {
@@ -284,7 +277,7 @@ impl Session {
             }
             return Ok(true);
         }
-        let done = self.one_by_one(text, statements, started).await;
+        let done = self.one_by_one(text, statements).await;
         let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
         match (done, implicit) {
             (Ok(false), true) => {
@@ -305,12 +298,7 @@ impl Session {
     }
 
     /// Runs pieces in turn up to the first that fails. Whether one did.
-    async fn one_by_one(
-        &mut self,
-        text: &str,
-        statements: Vec<Piece>,
-        started: Instant,
-    ) -> Result<bool, Failure> {
+    async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>) -> Result<bool, Failure> {
         let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
         let several = statements.len() > 1;
         for (range, decision) in statements {
@@ -324,7 +312,7 @@ impl Session {
             let mut message = Buffer::default();
             frame::put(&mut message, b'Q', &[piece.trim_end().as_bytes(), b"\0"].concat());
             self.moved = text[..start].chars().count();
-            let ran = self.one(piece.trim_end(), decision, &message, Ready::Ours, started).await;
+            let ran = self.one(piece.trim_end(), decision, &message, Ready::Ours).await;
             self.moved = 0;
             if ran?.failed {
                 return Ok(true);

@@ -10,7 +10,6 @@ use crate::sql::scan::tokens;
 use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::schema::ShardRef;
 
@@ -131,7 +130,7 @@ impl Session {
             return Ok(Answer::Tag("ROLLBACK"));
         }
         self.servers.sort_by_key(|p| p.wrote);
-        let settings = transaction.settings.clone().map(Arc::new);
+        let settings = transaction.settings.clone().map(|settings| self.proxy.settings.share(settings));
         for index in 0..self.servers.len() {
             let participant = &mut self.servers[index];
             if let Err(error) = participant.lease.run("COMMIT").await {

@@ -39,8 +39,8 @@ impl Writer<'_> {
             }
             Item::DescribeStatement { statement, named } => {
                 self.ensure(statement, *named);
-                let name = if *named { statement.id.server_name() } else { String::new() };
-                frame::put(&mut self.server.wire.output, b'D', &[b"S", name.as_bytes(), b"\0"].concat());
+                let name = if *named { statement.name.as_bytes() } else { b"" };
+                frame::put(&mut self.server.wire.output, b'D', &[b"S", name, b"\0"].concat());
                 self.script.push_back(Step::Forward);
             }
             Item::Portal { at, .. } => self.copy(&bytes[at.clone()]),
@@ -72,8 +72,7 @@ impl Writer<'_> {
     }
 
     fn parse(&mut self, statement: &Prepared) {
-        let name = statement.id.server_name();
-        let body = [name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
+        let body = [statement.name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
         frame::put(&mut self.server.wire.output, b'P', &body);
     }
 
@@ -91,7 +90,7 @@ impl Writer<'_> {
         let body = &message[HEADER..];
         let Some((portal, rest)) = frame::cstr(body) else { return };
         let Some((_, rest)) = frame::cstr(rest) else { return };
-        let name = statement.id.server_name();
+        let name = &statement.name;
         let length = 4 + portal.len() + 1 + name.len() + 1 + rest.len();
         let out = &mut self.server.wire.output;
         out.push(b'B');

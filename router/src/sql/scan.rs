@@ -70,6 +70,73 @@ pub struct Scan {
 /// Leading tokens remembered: as many as it takes to tell commands apart.
 const WORDS: usize = 8;
 
+/// What a byte may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// An identifier or keyword.
+    Word,
+    /// Space.
+    Space,
+    /// A token of its own.
+    Plain,
+    Open,
+    Close,
+    Semicolon,
+    Digit,
+    Dot,
+    Quote,
+    DoubleQuote,
+    Dollar,
+    /// An operator, or a comment to the end of the line.
+    Dash,
+    /// An operator, or a block comment.
+    Slash,
+    /// What no text may have: it would look like a lifted literal.
+    Mark,
+}
+
+const CLASS: [Class; 256] = classes();
+
+const fn classes() -> [Class; 256] {
+    let mut table = [Class::Plain; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' => Class::Space,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Word,
+            b'0'..=b'9' => Class::Digit,
+            b'(' | b'[' => Class::Open,
+            b')' | b']' => Class::Close,
+            b';' => Class::Semicolon,
+            b'.' => Class::Dot,
+            b'\'' => Class::Quote,
+            b'"' => Class::DoubleQuote,
+            b'$' => Class::Dollar,
+            b'-' => Class::Dash,
+            b'/' => Class::Slash,
+            MARK => Class::Mark,
+            _ => Class::Plain,
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// Bytes that the template takes over as they are, not yet copied.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: usize,
+    end: usize,
+}
+
+/// A token, up to `.0` or `.1`.
+enum Token {
+    /// The template has it as it is.
+    Kept(usize),
+    /// The template has a mark in its place.
+    Literal(LiteralKind, usize),
+}
+
 /// A text that can't be cut into tokens: something is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclosed;
@@ -84,172 +151,142 @@ impl Scan {
         self.has_block_comment = false;
         self.comments.clear();
         self.end = 0;
-        let bytes = text.as_bytes();
-        let mut at = 0;
+        self.cut(text.as_bytes())
+    }
+
+    /// Cuts the text into tokens. What the template takes over as it is stays in one run, copied at its end.
+    fn cut(&mut self, bytes: &[u8]) -> Result<(), Unclosed> {
+        let mut run = self.skip(bytes, Run { start: 0, end: 0 });
         let mut depth = 0i32;
-        let mut spaced = false;
-        while let Some(&byte) = bytes.get(at) {
-            let start = at;
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' => {
-                    at += 1;
-                    spaced = true;
+        while let Some(&byte) = bytes.get(run.end) {
+            let start = run.end;
+            let end = match CLASS[usize::from(byte)] {
+                Class::Word => self.word(bytes, start)?,
+                Class::Space if self.is_single(bytes, start) => {
+                    run.end += 1;
                     continue;
                 }
-                b'-' if bytes.get(at + 1) == Some(&b'-') => {
-                    at = bytes[at..]
-                        .iter()
-                        .position(|&b| b == b'\n' || b == b'\r')
-                        .map_or(bytes.len(), |n| at + n);
-                    spaced = true;
+                Class::Space => {
+                    run = self.skip(bytes, run);
                     continue;
                 }
-                b'/' if bytes.get(at + 1) == Some(&b'*') => {
-                    at = block_comment(bytes, at)?;
-                    self.has_block_comment = true;
-                    self.comments.push((start, at));
-                    self.copy(&bytes[start..at], &mut spaced);
-                    continue;
+                Class::Plain => Token::Kept(start + 1),
+                Class::Open => {
+                    depth += 1;
+                    Token::Kept(start + 1)
                 }
-                b'\'' => {
-                    at = quoted(bytes, at + 1, b'\'', false)?;
-                    at = self.lift_continued(LiteralKind::String, start, at, bytes, &mut spaced)?;
+                Class::Close => {
+                    depth -= 1;
+                    Token::Kept(start + 1)
                 }
-                b'"' => {
-                    at = quoted(bytes, at + 1, b'"', false)?;
-                    self.copy(&bytes[start..at], &mut spaced);
-                }
-                b'$' => at = self.dollar(bytes, at, &mut spaced)?,
-                b'0'..=b'9' => at = self.number(bytes, at, &mut spaced),
-                b'.' if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => {
-                    at = self.number(bytes, at, &mut spaced)
-                }
-                b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => at = self.word(bytes, at, &mut spaced)?,
-                MARK => return Err(Unclosed),
-                _ => {
-                    match byte {
-                        b'(' | b'[' => depth += 1,
-                        b')' | b']' => depth -= 1,
-                        b';' if depth <= 0 => self.semicolons.push(at),
-                        _ => {}
+                Class::Semicolon => {
+                    if depth <= 0 {
+                        self.semicolons.push(start);
                     }
-                    at += 1;
-                    self.copy(&bytes[start..at], &mut spaced);
+                    Token::Kept(start + 1)
                 }
-            }
-            if self.words.len() < WORDS {
-                self.words.push((start, at));
-            }
-            self.end = at;
+                Class::Digit => number(bytes, start),
+                Class::Dot if bytes.get(start + 1).is_some_and(u8::is_ascii_digit) => number(bytes, start),
+                Class::Dot => Token::Kept(start + 1),
+                Class::Quote => {
+                    let end = quoted(bytes, start + 1, b'\'', false)?;
+                    lift_continued(LiteralKind::String, end, bytes)?
+                }
+                Class::DoubleQuote => Token::Kept(quoted(bytes, start + 1, b'"', false)?),
+                Class::Dollar => dollar(bytes, start)?,
+                Class::Dash if bytes.get(start + 1) == Some(&b'-') => {
+                    run = self.skip(bytes, run);
+                    continue;
+                }
+                Class::Slash if bytes.get(start + 1) == Some(&b'*') => {
+                    run.end = block_comment(bytes, start)?;
+                    self.has_block_comment = true;
+                    self.comments.push((start, run.end));
+                    continue;
+                }
+                Class::Dash | Class::Slash => Token::Kept(start + 1),
+                Class::Mark => return Err(Unclosed),
+            };
+            run = self.take(bytes, run, end);
         }
+        self.template.extend_from_slice(&bytes[run.start..run.end]);
         Ok(())
     }
 
-    fn copy(&mut self, bytes: &[u8], spaced: &mut bool) {
-        if std::mem::take(spaced) && !self.template.is_empty() {
-            self.template.push(b' ');
-        }
-        self.template.extend_from_slice(bytes);
-    }
-
-    fn lift(&mut self, kind: LiteralKind, start: usize, end: usize, spaced: &mut bool) {
-        self.copy(&[MARK, kind.mark()], spaced);
-        self.literals.push(Literal { kind, start, end });
-    }
-
-    /// Lifts a string together with what continues it behind a line break.
-    fn lift_continued(
-        &mut self,
-        kind: LiteralKind,
-        start: usize,
-        end: usize,
-        bytes: &[u8],
-        spaced: &mut bool,
-    ) -> Result<usize, Unclosed> {
-        let mut at = end;
-        while let Some(quote) = continuation(bytes, at) {
-            at = quoted(bytes, quote + 1, b'\'', kind == LiteralKind::Escape)?;
-        }
-        self.lift(if at == end { kind } else { LiteralKind::Continued }, start, at, spaced);
-        Ok(at)
-    }
-
-    fn number(&mut self, bytes: &[u8], start: usize, spaced: &mut bool) -> usize {
-        let mut at = start;
-        let mut kind = LiteralKind::Integer;
-        while let Some(&byte) = bytes.get(at) {
-            match byte {
-                b'0'..=b'9' => {}
-                // "1..2" is a slice bound, not a number with two points.
-                b'.' if kind == LiteralKind::Integer && bytes.get(at + 1) != Some(&b'.') => {
-                    kind = LiteralKind::Decimal
-                }
-                b'e' | b'E' if exponent(bytes, at) => {
-                    kind = LiteralKind::Decimal;
-                    at += 1;
-                }
-                // 0x1F, 1_000, 1abc: a form that differs by version; kept as it is, so never taken for a value.
-                b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => {
-                    let end = word_end(bytes, at);
-                    self.copy(&bytes[start..end], spaced);
-                    return end;
-                }
-                _ => break,
+    /// Takes note of a token that starts where the run ends.
+    #[inline]
+    fn take(&mut self, bytes: &[u8], run: Run, token: Token) -> Run {
+        let start = run.end;
+        let (end, run) = match token {
+            Token::Kept(end) => (end, Run { start: run.start, end }),
+            Token::Literal(kind, end) => {
+                self.template.extend_from_slice(&bytes[run.start..start]);
+                self.template.extend_from_slice(&[MARK, kind.mark()]);
+                self.literals.push(Literal { kind, start, end });
+                (end, Run { start: end, end })
             }
-            at += 1;
+        };
+        if self.words.len() < WORDS {
+            self.words.push((start, end));
         }
-        self.lift(kind, start, at, spaced);
-        at
+        self.end = end;
+        run
     }
 
-    /// `$1`, `$tag$…$tag$`, or a lone dollar.
-    fn dollar(&mut self, bytes: &[u8], start: usize, spaced: &mut bool) -> Result<usize, Unclosed> {
-        let digits = bytes[start + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
-        if digits > 0 {
-            let end = start + 1 + digits;
-            self.copy(&bytes[start..end], spaced);
-            return Ok(end);
-        }
-        let tag = bytes[start + 1..]
-            .iter()
-            .take_while(|&&b| b == b'_' || b.is_ascii_alphanumeric() || b >= 0x80)
-            .count();
-        if bytes.get(start + 1 + tag) != Some(&b'$') {
-            self.copy(b"$", spaced);
-            return Ok(start + 1);
-        }
-        let fence = &bytes[start..start + tag + 2];
-        let body = start + fence.len();
-        let close = find(&bytes[body..], fence).ok_or(Unclosed)?;
-        let end = body + close + fence.len();
-        self.lift(LiteralKind::Dollar, start, end, spaced);
-        Ok(end)
+    /// Whether a space is the only one between two tokens: then it is the template's too.
+    #[inline]
+    fn is_single(&self, bytes: &[u8], at: usize) -> bool {
+        let next = bytes.get(at + 1).map(|&next| CLASS[usize::from(next)]);
+        bytes[at] == b' ' && !matches!(next, None | Some(Class::Space | Class::Dash))
     }
 
-    fn word(&mut self, bytes: &[u8], start: usize, spaced: &mut bool) -> Result<usize, Unclosed> {
+    /// Ends the run, skips space and line comments, and begins another with one space before it.
+    fn skip(&mut self, bytes: &[u8], run: Run) -> Run {
+        self.template.extend_from_slice(&bytes[run.start..run.end]);
+        let mut at = run.end;
+        while let Some(&byte) = bytes.get(at) {
+            match CLASS[usize::from(byte)] {
+                Class::Space => at += 1,
+                Class::Dash if bytes.get(at + 1) == Some(&b'-') => {
+                    let line = bytes[at..].iter().position(|&b| b == b'\n' || b == b'\r');
+                    at = line.map_or(bytes.len(), |n| at + n);
+                }
+                _ => {
+                    if !self.template.is_empty() && at > run.end {
+                        self.template.push(b' ');
+                    }
+                    break;
+                }
+            }
+        }
+        Run { start: at, end: at }
+    }
+
+    fn word(&mut self, bytes: &[u8], start: usize) -> Result<Token, Unclosed> {
         let end = word_end(bytes, start);
-        let (word, next) = (&bytes[start..end], bytes.get(end));
-        match (word, next) {
-            (b"e" | b"E", Some(b'\'')) => {
+        if end - start > 1 {
+            return Ok(Token::Kept(end));
+        }
+        // One letter before a quote says what kind of string it is.
+        match (bytes[start], bytes.get(end)) {
+            (b'e' | b'E', Some(b'\'')) => {
                 let close = quoted(bytes, end + 1, b'\'', true)?;
-                self.lift_continued(LiteralKind::Escape, start, close, bytes, spaced)
+                lift_continued(LiteralKind::Escape, close, bytes)
             }
             // Bit strings, national strings: rare, kept as they are.
-            (b"b" | b"B" | b"x" | b"X" | b"n" | b"N", Some(b'\'')) => {
-                let close = quoted(bytes, end + 1, b'\'', false)?;
-                self.copy(&bytes[start..close], spaced);
-                Ok(close)
+            (b'b' | b'B' | b'x' | b'X' | b'n' | b'N', Some(b'\'')) => {
+                Ok(Token::Kept(quoted(bytes, end + 1, b'\'', false)?))
             }
-            (b"u" | b"U", Some(b'&')) if matches!(bytes.get(end + 1), Some(b'\'' | b'"')) => {
-                let close = quoted(bytes, end + 2, bytes[end + 1], false)?;
-                self.copy(&bytes[start..close], spaced);
-                Ok(close)
+            (b'u' | b'U', Some(b'&')) if matches!(bytes.get(end + 1), Some(b'\'' | b'"')) => {
+                Ok(Token::Kept(quoted(bytes, end + 2, bytes[end + 1], false)?))
             }
-            _ => {
-                self.copy(word, spaced);
-                Ok(end)
-            }
+            _ => Ok(Token::Kept(end)),
         }
+    }
+
+    /// Whether the first token is this one, given in upper case.
+    pub fn starts_with(&self, text: &str, word: &str) -> bool {
+        self.words.first().is_some_and(|&(start, end)| text[start..end].eq_ignore_ascii_case(word))
     }
 
     /// The `n`-th leading token in upper case, empty if there is none.
@@ -274,6 +311,57 @@ pub fn identifier(token: &str) -> String {
     }
 }
 
+/// Lifts a string that ends at `end` together with what continues it behind a line break.
+fn lift_continued(kind: LiteralKind, end: usize, bytes: &[u8]) -> Result<Token, Unclosed> {
+    let mut at = end;
+    while let Some(quote) = continuation(bytes, at) {
+        at = quoted(bytes, quote + 1, b'\'', kind == LiteralKind::Escape)?;
+    }
+    Ok(Token::Literal(if at == end { kind } else { LiteralKind::Continued }, at))
+}
+
+fn number(bytes: &[u8], start: usize) -> Token {
+    let mut at = start;
+    let mut kind = LiteralKind::Integer;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'0'..=b'9' => {}
+            // "1..2" is a slice bound, not a number with two points.
+            b'.' if kind == LiteralKind::Integer && bytes.get(at + 1) != Some(&b'.') => {
+                kind = LiteralKind::Decimal
+            }
+            b'e' | b'E' if exponent(bytes, at) => {
+                kind = LiteralKind::Decimal;
+                at += 1;
+            }
+            // 0x1F, 1_000, 1abc: a form that differs by version; kept as it is, so never taken for a value.
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => return Token::Kept(word_end(bytes, at)),
+            _ => break,
+        }
+        at += 1;
+    }
+    Token::Literal(kind, at)
+}
+
+/// `$1`, `$tag$…$tag$`, or a lone dollar.
+fn dollar(bytes: &[u8], start: usize) -> Result<Token, Unclosed> {
+    let digits = bytes[start + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+    if digits > 0 {
+        return Ok(Token::Kept(start + 1 + digits));
+    }
+    let tag = bytes[start + 1..]
+        .iter()
+        .take_while(|&&b| b == b'_' || b.is_ascii_alphanumeric() || b >= 0x80)
+        .count();
+    if bytes.get(start + 1 + tag) != Some(&b'$') {
+        return Ok(Token::Kept(start + 1));
+    }
+    let fence = &bytes[start..start + tag + 2];
+    let body = start + fence.len();
+    let close = find(&bytes[body..], fence).ok_or(Unclosed)?;
+    Ok(Token::Literal(LiteralKind::Dollar, body + close + fence.len()))
+}
+
 fn exponent(bytes: &[u8], at: usize) -> bool {
     match bytes.get(at + 1) {
         Some(b'+' | b'-') => bytes.get(at + 2).is_some_and(u8::is_ascii_digit),
@@ -283,7 +371,7 @@ fn exponent(bytes: &[u8], at: usize) -> bool {
 }
 
 fn word_end(bytes: &[u8], start: usize) -> usize {
-    let more = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || *b >= 0x80;
+    let more = |b: &u8| matches!(CLASS[usize::from(*b)], Class::Word | Class::Digit | Class::Dollar);
     start + bytes[start..].iter().take_while(|b| more(b)).count()
 }
 

@@ -72,7 +72,7 @@ impl Builder<'_> {
         plan.cacheable = None;
         match &mut plan.route {
             Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Scatter(_) => {
+            Route::Across(_) => {
                 return Err(Refusal::unsupported("a cursor over several shards is not supported yet"));
             }
             _ => {}
@@ -94,7 +94,7 @@ impl Builder<'_> {
         plan.cacheable = None;
         match &mut plan.route {
             Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Scatter(_) => {
+            Route::Across(_) => {
                 return Err(Refusal::unsupported("EXPLAIN over several shards is not supported yet"));
             }
             _ => {}

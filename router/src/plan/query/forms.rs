@@ -3,8 +3,7 @@
 use crate::plan::scope::relation_name;
 use crate::schema::Schema;
 use sqlparser::ast::{
-    Distinct, Expr, FunctionArguments, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Visit,
-    Visitor,
+    Distinct, Expr, FunctionArguments, GroupByExpr, ObjectName, Query, Select, SetExpr, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
@@ -44,10 +43,11 @@ pub fn is_row_by_row(select: &Select, schema: &Schema) -> bool {
         && select.having.is_none()
         && select.named_window.is_empty()
         && select.qualify.is_none()
-        && select.projection.iter().all(|item| only_scalars(item, schema))
+        && select.projection.iter().all(|item| is_scalar_throughout(item, schema))
 }
 
-fn only_scalars(item: &SelectItem, schema: &Schema) -> bool {
+/// Whether every call in a piece of syntax gives one value for one row.
+pub fn is_scalar_throughout(piece: &impl Visit, schema: &Schema) -> bool {
     struct Scalars<'a>(&'a Schema);
     impl Visitor for Scalars<'_> {
         type Break = ();
@@ -58,7 +58,7 @@ fn only_scalars(item: &SelectItem, schema: &Schema) -> bool {
             }
         }
     }
-    item.visit(&mut Scalars(schema)).is_continue()
+    piece.visit(&mut Scalars(schema)).is_continue()
 }
 
 /// Functions known to look at one row and to give one value. What is not known may be an aggregate.

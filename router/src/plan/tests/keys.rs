@@ -151,11 +151,11 @@ fn keys_elsewhere_than_in_the_condition_pin_nothing() {
             "SELECT CASE WHEN user_id = 7 THEN 1 END FROM users",
             "SELECT * FROM users ORDER BY user_id",
             "SELECT (user_id, 7) FROM users",
+            "SELECT count(*) FILTER (WHERE user_id = 7) FROM users",
         ],
         "all",
     );
     assert_refused(&[
-        "SELECT count(*) FILTER (WHERE user_id = 7) FROM users",
         "SELECT count(*) FROM users HAVING max(user_id) = 7",
         "SELECT age FROM users GROUP BY age, user_id HAVING user_id = 7",
         "SELECT * FROM users ORDER BY user_id = 7",

@@ -1,5 +1,6 @@
 //! Where statements go, without a server in sight.
 
+mod combines;
 mod keys;
 mod queries;
 mod scatters;

@@ -15,6 +15,10 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let functions = [
         ("count", false, false, false),
         ("max", false, false, false),
+        ("min", false, false, false),
+        ("sum", false, false, false),
+        ("avg", false, false, false),
+        ("bool_or", false, false, false),
         ("my_sum", false, false, false),
         ("unnest", false, false, false),
         ("generate_series", false, false, false),
@@ -29,7 +33,8 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     ];
     let mut known = Functions::default();
     for (name, scalar, volatile, reads_tables) in functions {
-        known.add(&Function { name: name.into(), scalar, volatile, reads_tables });
+        let overloaded = matches!(name, "my_sum" | "spent");
+        known.add(&Function { name: name.into(), scalar, volatile, reads_tables, overloaded });
     }
     Schema::of(tables(), known, vec![SHARDS, 2])
 });

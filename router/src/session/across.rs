@@ -1,0 +1,241 @@
+//! Running a statement on several shards: who is asked what, and how it ends. How the answers become one is next door:
+//! `scatter.rs` puts rows together, `combine.rs` groups.
+
+use super::asked::{Asked, Window, shard_messages};
+use super::batch::Item;
+use super::prepared::Prepared;
+use super::simple::Failure;
+use super::{End, Session};
+use crate::error::ClientError;
+use crate::plan::locate::Params;
+use crate::plan::scatter::Scatter;
+use crate::plan::{Access, Across, Plan, Tier};
+use crate::reply;
+use crate::schema::{GroupId, ShardRef};
+use shardway_pool::buffer::Buffer;
+use shardway_pool::frame;
+use shardway_shardmap::ShardId;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Session {
+    /// In simple protocol: rows and CommandComplete, without ReadyForQuery. Gives the tier.
+    pub(super) async fn across_simple(
+        &mut self,
+        plan: &Plan,
+        group: GroupId,
+        shards: Vec<ShardId>,
+    ) -> Result<Tier, Failure> {
+        let across = across_of(plan)?;
+        let window = Window::of(&across, None)?;
+        let servers = self.open(&across, group, shards, plan.access).await?;
+        match &across {
+            Across::Combine(combine) => self.send(&servers, combine.message()),
+            Across::Scatter(scatter) => {
+                let mut message = Buffer::default();
+                frame::put(&mut message, b'Q', &[scatter.shard_sql().as_bytes(), b"\0"].concat());
+                self.send(&servers, message.filled());
+            }
+        }
+        self.answers(&servers, &across, window, true).await
+    }
+
+    /// In extended protocol: the answers to a statement's messages, without ReadyForQuery. Gives the tier.
+    pub(super) async fn across_extended(
+        &mut self,
+        statement: &Arc<Prepared>,
+        group: GroupId,
+        shards: Vec<ShardId>,
+        bytes: &Buffer,
+        items: &[Item],
+    ) -> Result<Tier, Failure> {
+        let across = across_of(&statement.plan)?;
+        let asked = Asked::of(items, bytes)?;
+        self.answer_before_bind(bytes, &items[..asked.bind]).await?;
+        let params = Params::parse(asked.params)
+            .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
+        let window = Window::of(&across, Some(&params))?;
+        let (sql, hidden) = match &across {
+            Across::Scatter(scatter) => {
+                (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
+            }
+            Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
+        };
+        let messages = shard_messages(&sql, &statement.types, asked.params, &params, hidden);
+        let servers = self.open(&across, group, shards, statement.plan.access).await?;
+        self.send(&servers, messages.filled());
+        self.client.output.extend(reply::BIND_COMPLETE);
+        let tier = self.answers(&servers, &across, window, asked.describes).await?;
+        for _ in 0..asked.closes {
+            self.client.output.extend(reply::CLOSE_COMPLETE);
+        }
+        Ok(tier)
+    }
+
+    /// Parse and Describe in front of the Bind. A lone Parse needs no server: the shards will say what is wrong with it.
+    async fn answer_before_bind(&mut self, bytes: &Buffer, items: &[Item]) -> Result<(), Failure> {
+        match items {
+            [] => {}
+            [Item::Parse { name, .. }] if name.is_empty() => {
+                self.client.output.extend(reply::PARSE_COMPLETE);
+                self.settle(items, 0);
+            }
+            items => {
+                if Box::pin(self.unbound(bytes, items)).await? {
+                    return Err(Failure::Answered);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Servers of the shards that are asked.
+    async fn open(
+        &mut self,
+        across: &Across,
+        group: GroupId,
+        shards: Vec<ShardId>,
+        access: Access,
+    ) -> Result<Vec<usize>, ClientError> {
+        if let Across::Scatter(scatter) = across {
+            self.check_floats(scatter)?;
+        }
+        let all: Vec<ShardRef> = match shards.is_empty() {
+            true => self.database.shards_of(group).collect(),
+            false => shards.into_iter().map(|shard| ShardRef { group, shard }).collect(),
+        };
+        let mut servers = Vec::with_capacity(all.len());
+        for shard in all {
+            servers.push(self.acquire(shard, access).await?);
+        }
+        Ok(servers)
+    }
+
+    fn check_floats(&self, scatter: &Scatter) -> Result<(), ClientError> {
+        let floats = scatter.order.iter().any(|key| key.float);
+        let digits = self.settings.value("extra_float_digits").map(|v| v.parse::<i32>().unwrap_or(0));
+        if floats && digits.is_some_and(|digits| digits < 1) {
+            return Err(ClientError::error(
+                "0A000",
+                "ordering by floats over several shards needs extra_float_digits of 1 or more",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sends every server the same, before anything is waited for.
+    fn send(&mut self, servers: &[usize], messages: &[u8]) {
+        for &index in servers {
+            let server = &mut self.servers[index].lease;
+            server.wire.send(messages);
+            server.unnamed = None;
+            server.outstanding += 1;
+        }
+    }
+
+    /// Makes the answers one, and leaves every server ready.
+    async fn answers(
+        &mut self,
+        servers: &[usize],
+        across: &Across,
+        window: Window,
+        describe: bool,
+    ) -> Result<Tier, Failure> {
+        let limit = self.world.config.pool.query_timeout;
+        let answered = match limit.is_zero() {
+            true => self.answers_of(servers, across, window, describe).await,
+            false => {
+                let answered = self.answers_of(servers, across, window, describe);
+                let late = |_| Err(End::Fatal(ClientError::fatal("57014", "query_timeout")).into());
+                tokio::time::timeout(limit, answered).await.unwrap_or_else(late)
+            }
+        };
+        let drained = self.settle_servers(servers, &answered).await;
+        // An error behind a shard's last row is an error of the statement.
+        match answered.and_then(|total| drained.map(|()| total).map_err(Failure::from)) {
+            Ok(total) => {
+                reply::complete(&mut self.client.output, &format!("SELECT {total}"));
+                Ok(across.tier())
+            }
+            Err(failure) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.failed = true;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn answers_of(
+        &mut self,
+        servers: &[usize],
+        across: &Across,
+        window: Window,
+        describe: bool,
+    ) -> Result<u64, Failure> {
+        for &index in servers {
+            let server = &mut self.servers[index].lease;
+            if let Err(e) = server.wire.flush().await {
+                return Err(ClientError::from(server.lost(&e)).into());
+            }
+        }
+        match across {
+            Across::Scatter(scatter) => self.merge(servers, scatter, window, describe).await,
+            Across::Combine(combine) => self.combine(servers, combine, window, describe).await,
+        }
+    }
+
+    /// Brings every server to its ReadyForQuery, and gives them back. What nobody wants any more is cancelled.
+    async fn settle_servers<T>(
+        &mut self,
+        servers: &[usize],
+        answered: &Result<T, Failure>,
+    ) -> Result<(), ClientError> {
+        // Combined groups go out when the servers are back already.
+        if self.servers.is_empty() {
+            return Ok(());
+        }
+        if answered.is_err() {
+            self.cancel_servers(servers);
+        }
+        if let Err(Failure::Session(_)) = answered {
+            return Ok(());
+        }
+        let drained = self.drain(servers).await;
+        let now = Instant::now();
+        self.answered = Some(now);
+        servers.iter().for_each(|&index| self.servers[index].lease.used_until = Some(now));
+        if answered.is_ok() && drained.is_ok() {
+            self.release();
+        }
+        drained
+    }
+
+    fn cancel_servers(&self, servers: &[usize]) {
+        let timeout = self.world.config.pool.cancel_wait_timeout;
+        for &index in servers {
+            let lease = &self.servers[index].lease;
+            if lease.outstanding > 0 {
+                tokio::spawn(lease.cancel_target().announce().send(timeout));
+            }
+        }
+    }
+
+    async fn drain(&mut self, servers: &[usize]) -> Result<(), ClientError> {
+        let mut failure = Ok(());
+        for &index in servers {
+            if let Err(error) = self.servers[index].lease.drain().await
+                && failure.is_ok()
+            {
+                failure = Err(super::servers::refused(&error));
+            }
+        }
+        failure
+    }
+}
+
+fn across_of(plan: &Plan) -> Result<Across, ClientError> {
+    let refused = || ClientError::error("0A000", "this statement over several shards is not supported yet");
+    plan.across().cloned().ok_or_else(refused)
+}

@@ -1,0 +1,287 @@
+//! The fast lane: what most messages are, done in one go.
+//!
+//! One plain statement for one shard, a server of which is idle and has the client's settings in place, needs nothing
+//! to be waited for until it is sent, and nothing to be decided when its answer is through. It is run here, within
+//! one function that is polled, so that its path is short and touches little. All else goes the long way round,
+//! which knows everything; what was found out on the way there is handed over ([`Work`]).
+
+use super::batch::{Batch, Item, Reread};
+use super::decide::{Decided, Decision};
+use super::relay::{Broken, Exchange, Relay};
+use super::servers::Participant;
+use super::simple::Failure;
+use super::writer::Writer;
+use super::{End, MAX_MESSAGE, SYNC, Session};
+use crate::plan::locate::Target;
+use crate::plan::{Access, Tier};
+use crate::proxy::Phase;
+use crate::schema::ShardRef;
+use shardway_pool::buffer::Buffer;
+use shardway_pool::frame::{self, HEADER};
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+/// A statement whose answer is awaited.
+pub(super) struct Flight {
+    exchange: Exchange,
+    shard: ShardRef,
+    /// The messages, if it is a batch; else it is a simple query.
+    batch: Option<Batch>,
+}
+
+/// A message that was taken up and is for the long way.
+pub(super) enum Work {
+    /// A Query, and what its text was found to be.
+    Simple(Buffer, Decided),
+    /// A batch.
+    Batch(Batch),
+}
+
+/// What became of a message in the fast lane.
+enum Departure {
+    /// Its answer is awaited.
+    Gone,
+    /// It is for the long way.
+    Long(Option<Work>),
+}
+
+impl Session {
+    /// Runs statements as long as they fit. Ready when there is something for the long way: a message that was taken up
+    /// already, or whatever comes next.
+    pub(super) fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Work>, End>> {
+        loop {
+            if self.flight.is_some() {
+                ready!(self.poll_flight(cx))?;
+            }
+            if !self.client.output.is_empty() || self.skipping || self.is_disturbed() {
+                return Poll::Ready(Ok(None));
+            }
+            if self.client.input.is_empty() {
+                if !self.idle_limit().0.is_zero() {
+                    return Poll::Ready(Ok(None));
+                }
+                match ready!(self.client.poll_fill(cx)) {
+                    Ok(0) => return Poll::Ready(Err(End::Client(io::ErrorKind::UnexpectedEof.into()))),
+                    Ok(_) => {}
+                    Err(e) => return Poll::Ready(Err(End::Client(e))),
+                }
+            }
+            if let Departure::Long(work) = self.depart() {
+                return Poll::Ready(Ok(work));
+            }
+        }
+    }
+
+    /// Whether a shutdown or a reload is to be looked at.
+    fn is_disturbed(&self) -> bool {
+        self.proxy.stage() != Phase::Serving || self.proxy.generation() != self.world.generation
+    }
+
+    /// Takes up the next message, if it is one for the fast lane.
+    fn depart(&mut self) -> Departure {
+        let whole = match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
+            Ok(Some(header)) if header.len <= self.client.input.len() => header,
+            _ => return Departure::Long(None),
+        };
+        let in_doubt = self.transaction.as_ref().is_some_and(|t| t.failed || !t.explicit);
+        if in_doubt || self.caches() || !self.world.config.pool.query_timeout.is_zero() {
+            return Departure::Long(None);
+        }
+        self.now = Instant::now();
+        match whole.tag {
+            b'Q' => self.depart_simple(whole.len),
+            b'P' | b'B' => self.depart_batch(),
+            _ => Departure::Long(None),
+        }
+    }
+
+    fn depart_simple(&mut self, len: usize) -> Departure {
+        let body = &self.client.input.filled()[HEADER..len];
+        let text = match frame::cstr(body) {
+            Some((text, [])) => std::str::from_utf8(text).ok(),
+            _ => None,
+        };
+        let Some(text) = text else { return Departure::Long(None) };
+        let Ok(decided) = self.database.with_planning(|planning| self.decide_with(planning, text)) else {
+            return Departure::Long(None);
+        };
+        let place = match &decided {
+            Decided::One(Decision { plan, target: Ok(target), .. }) if plan.plain => {
+                self.place_now(target).map(|shard| (shard, plan.access, plan.tier))
+            }
+            _ => None,
+        };
+        let server = place.and_then(|(shard, access, _)| self.acquire_now(shard, access));
+        let (Some((shard, ..)), Some(index)) = (place, server) else {
+            return Departure::Long(Some(Work::Simple(self.take(len), decided)));
+        };
+        let server = &mut self.servers[index].lease;
+        // A Query ends the unnamed statement.
+        server.unnamed = None;
+        server.wire.send(&self.client.input.filled()[..len]);
+        server.outstanding += 1;
+        self.client.input.consume(len);
+        self.flight = Some(Flight { exchange: Exchange::simple(true), shard, batch: None });
+        Departure::Gone
+    }
+
+    fn depart_batch(&mut self) -> Departure {
+        let Some(len) = whole_batch(self.client.input.filled()) else { return Departure::Long(None) };
+        let bytes = self.take(len);
+        let Some(items) = self.understand(bytes.filled(), &Reread::NotYet) else {
+            // Back to where it was, for the schema to be read first.
+            self.client.input = rejoin(bytes, std::mem::take(&mut self.client.input));
+            return Departure::Long(None);
+        };
+        let batch = Batch { bytes, items, sync: true };
+        let place = if batch.items.iter().all(is_plain) { self.one_place(&batch) } else { None };
+        let server = place.and_then(|(shard, access)| self.acquire_now(shard, access));
+        let (Some((shard, _)), Some(index)) = (place, server) else {
+            return Departure::Long(Some(Work::Batch(batch)));
+        };
+        self.write_batch(index, &batch.bytes, &batch.items);
+        self.flight = Some(Flight { exchange: Exchange::extended(true), shard, batch: Some(batch) });
+        Departure::Gone
+    }
+
+    /// Writes items for a server, with a Sync behind them.
+    pub(super) fn write_batch(&mut self, index: usize, bytes: &Buffer, items: &[Item]) {
+        let server = &mut self.servers[index].lease;
+        self.script.clear();
+        let max = server.max_prepared.max(1);
+        let mut writer = Writer { server, script: &mut self.script, max };
+        items.iter().for_each(|item| writer.item(bytes.filled(), item));
+        server.wire.output.extend(SYNC);
+        server.outstanding += 1;
+    }
+
+    /// The shard, if there is one without further thought.
+    fn place_now(&mut self, target: &Target) -> Option<ShardRef> {
+        match target {
+            Target::One(shard) => Some(*shard),
+            Target::Any(group) => Some(self.any_shard(*group)),
+            Target::Several(..) | Target::Everywhere(_) => None,
+        }
+    }
+
+    /// The server in hand, or an idle one that needs no preparation.
+    fn acquire_now(&mut self, shard: ShardRef, access: Access) -> Option<usize> {
+        let writes = access == Access::Write;
+        if self.transaction.is_some() {
+            let index = self.servers.iter().position(|p| p.shard == shard)?;
+            if writes && self.servers.iter().any(|p| p.wrote && p.shard != shard) || !self.mark_now(access) {
+                return None;
+            }
+            self.servers[index].wrote |= writes;
+            self.servers[index].lease.used_until = None;
+            return Some(index);
+        }
+        if !self.servers.is_empty() {
+            return None;
+        }
+        let (server, replica) = self.choose(shard, access, false);
+        if !replica && self.database.shard(shard).lacks_primary() {
+            return None;
+        }
+        let lease = self.pool(&server).try_checkout(self.now)?;
+        if !Arc::ptr_eq(&lease.settings, &self.settings) || !self.mark_now(access) {
+            return None;
+        }
+        if replica {
+            self.proxy.metrics.replica_reads.inc();
+        }
+        self.servers.push(Participant { shard, lease, wrote: writes });
+        self.tell(0);
+        self.publish_cancel_targets();
+        Some(0)
+    }
+
+    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(())) };
+        let Some(index) = self.servers.iter().position(|p| p.shard == flight.shard) else {
+            unreachable!("a flight's server stays in hand")
+        };
+        let server = &mut self.servers[index].lease;
+        let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange);
+        let landed = ready!(relay.poll(cx));
+        let batch = self.flight.take().and_then(|flight| flight.batch);
+        Poll::Ready(match landed {
+            Ok(outcome) => {
+                self.land(index, outcome.error.is_some(), outcome.status, batch);
+                Ok(())
+            }
+            Err(broken) => self.crash(index, broken),
+        })
+    }
+
+    /// The answer is through.
+    fn land(&mut self, index: usize, failed: bool, status: u8, batch: Option<Batch>) {
+        self.answered(index);
+        if failed {
+            self.proxy.metrics.server_errors.inc();
+        }
+        let shard = self.servers[index].shard;
+        if let Some(batch) = &batch {
+            match failed {
+                true => self.after_error(index, &batch.items),
+                false => self.settle(&batch.items, 0),
+            }
+            self.remember_portals(shard, &batch.items);
+        }
+        self.heard(index);
+        self.follow(index, status);
+        self.unmark_now();
+        let statements = batch.map_or(1, |batch| batch.items.iter().filter(|i| is_bind(i)).count());
+        for _ in 0..statements {
+            self.count(Tier::Single);
+        }
+    }
+
+    /// The answer will not come; the client is told if it can be.
+    fn crash(&mut self, index: usize, broken: Broken) -> Result<(), End> {
+        let error = self.broken(index, broken)?;
+        self.fail(Failure::Statement(error))?;
+        self.unmark_now();
+        self.release();
+        self.ready();
+        Ok(())
+    }
+}
+
+/// The bytes up to the first Sync, if they are all there and there is nothing unusual before it.
+fn whole_batch(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let header = frame::peek(&bytes[at..], MAX_MESSAGE).ok()??;
+        at += header.len;
+        if at > bytes.len() {
+            return None;
+        }
+        match header.tag {
+            b'S' => return Some(at),
+            b'P' | b'B' | b'D' | b'E' | b'C' => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Two runs of bytes, one behind the other.
+fn rejoin(mut first: Buffer, second: Buffer) -> Buffer {
+    first.extend(second.filled());
+    first
+}
+
+fn is_bind(item: &Item) -> bool {
+    matches!(item, Item::Bind { .. })
+}
+
+/// Whether an item asks for nothing but what a server does, and leaves nothing to be done afterwards.
+fn is_plain(item: &Item) -> bool {
+    match item {
+        Item::Parse { statement, .. } | Item::Bind { statement, .. } => statement.plan.plain,
+        Item::Portal { .. } | Item::DescribeStatement { .. } | Item::CloseStatement { .. } => true,
+        Item::Fail { .. } => false,
+    }
+}
