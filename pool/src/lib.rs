@@ -28,6 +28,6 @@ pub use address::{Login, ServerAddress};
 pub use credential::{Credential, ScramKeys};
 pub use error::PoolError;
 pub use lease::Lease;
-pub use pool::{Pool, PoolLimits};
+pub use pool::{Asked, Pool, PoolLimits, Turn};
 pub use server::ServerConn;
 pub use settings::Settings;

@@ -11,7 +11,10 @@ use crate::login;
 use crate::server::{self, Parameters, ServerConn};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -68,7 +71,21 @@ pub struct PoolStats {
     pub waiting: usize,
 }
 
-type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
+/// A client in the queue.
+#[derive(Debug)]
+struct Waiter {
+    sender: oneshot::Sender<Result<Lease, PoolError>>,
+    /// Runtime that it lives in.
+    worker: u32,
+    since: Instant,
+}
+
+/// How much longer another runtime's client must have waited to be served before one of the server's own: moving a
+/// server costs system calls on both sides and a wake-up.
+const HEAD_START: Duration = Duration::from_millis(5);
+
+/// Places in the queue that are looked at for that.
+const FAR_ENOUGH: usize = 64;
 
 #[derive(Debug)]
 struct State {
@@ -100,7 +117,19 @@ impl State {
 
     /// Drops the places of clients that left the queue.
     fn tidy(&mut self) {
-        self.waiters.retain(|waiter| !waiter.is_closed());
+        self.waiters.retain(|waiter| !waiter.sender.is_closed());
+    }
+
+    /// Whoever waits longest, with a small preference for those who live where the server is at home.
+    fn next_waiter(&mut self, home: u32) -> Option<Waiter> {
+        let first = self.waiters.front()?;
+        if first.worker != home
+            && let Some(at) = self.waiters.iter().take(FAR_ENOUGH).position(|waiter| waiter.worker == home)
+            && self.waiters[at].since.saturating_duration_since(first.since) <= HEAD_START
+        {
+            return self.waiters.remove(at);
+        }
+        self.waiters.pop_front()
     }
 }
 
@@ -120,14 +149,39 @@ enum Found {
     Wait(Turn),
 }
 
+/// What a client that asks in passing gets.
+#[derive(Debug)]
+pub enum Asked {
+    /// A server, ready for use.
+    Lease(Lease),
+    /// A place in the queue.
+    Wait(Turn),
+    /// Something is to be done or said first: see [`Pool::checkout`].
+    Slowly,
+}
+
 /// A client's place in the queue; left early, it is given up.
-struct Turn {
+#[derive(Debug)]
+pub struct Turn {
     receiver: oneshot::Receiver<Result<Lease, PoolError>>,
     pool: Arc<Pool>,
+    served: bool,
+}
+
+impl Turn {
+    /// Ready with a server when it is this client's turn. Errors: see [`PoolError`].
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, PoolError>> {
+        let outcome = ready!(Pin::new(&mut self.receiver).poll(cx));
+        self.served = true;
+        Poll::Ready(outcome.unwrap_or(Err(PoolError::Closed)).and_then(Lease::rehome))
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if self.served {
+            return;
+        }
         // What came in this very moment goes back to the pool with the receiver, outside the lock.
         self.receiver.close();
         self.pool.state().tidy();
@@ -210,28 +264,40 @@ impl Pool {
         stats.active + stats.waiting
     }
 
-    /// An idle server that is at home here and was in use not long ago: then there is nothing to wait for, and no
-    /// call of the system. `now` is the caller's clock.
-    pub fn try_checkout(self: &Arc<Self>, now: Instant) -> Option<Lease> {
+    /// An idle server that is at home here and was in use not long ago, or, if none is idle, a place in the queue:
+    /// neither takes a call of the system. `now` is the caller's clock.
+    pub fn ask(self: &Arc<Self>, now: Instant) -> Asked {
         let mut conn = {
             let mut state = self.state();
-            if !state.waiters.is_empty() {
-                return None;
+            if !state.waiters.is_empty() || state.idle.is_empty() {
+                if state.total == 0 && self.recent_failure(&state).is_some() {
+                    return Asked::Slowly;
+                }
+                return Asked::Wait(self.queue(&mut state, now));
             }
             let here = server::worker();
-            let at = state.idle.iter().rposition(|conn| conn.home() == here)?;
+            let Some(at) = state.idle.iter().rposition(|conn| conn.home() == here) else {
+                return Asked::Slowly;
+            };
             let check_delay = state.limits.check_delay;
             let asleep = now.saturating_duration_since(state.idle[at].idle_since) > check_delay;
             if asleep && !check_delay.is_zero() {
-                return None;
+                return Asked::Slowly;
             }
             state.idle.remove(at)
         };
         if !conn.is_alive() {
             self.discard(conn);
-            return None;
+            return Asked::Slowly;
         }
-        Some(Lease::new(conn, self.clone()))
+        Asked::Lease(Lease::new(conn, self.clone()))
+    }
+
+    fn queue(self: &Arc<Self>, state: &mut State, now: Instant) -> Turn {
+        let (sender, receiver) = oneshot::channel();
+        state.waiters.push_back(Waiter { sender, worker: server::worker(), since: now });
+        self.launch(state);
+        Turn { receiver, pool: self.clone(), served: false }
     }
 
     /// A server, as soon as one is free. Errors: see [`PoolError`]; dropped while it waits, it leaves no trace.
@@ -239,23 +305,12 @@ impl Pool {
         loop {
             let conn = match self.find()? {
                 Found::Server(conn) => conn,
-                Found::Wait(turn) => return self.wait(turn).await,
+                Found::Wait(mut turn) => return poll_fn(|cx| turn.poll(cx)).await,
             };
             if let Some(lease) = self.ready(conn).await {
                 return Ok(lease);
             }
         }
-    }
-
-    async fn wait(self: &Arc<Self>, mut turn: Turn) -> Result<Lease, PoolError> {
-        let limit = self.limits().wait_timeout;
-        let outcome = if limit.is_zero() {
-            (&mut turn.receiver).await
-        } else {
-            let waited = tokio::time::timeout(limit, &mut turn.receiver).await;
-            waited.map_err(|_| PoolError::WaitTimeout(limit))?
-        };
-        outcome.unwrap_or(Err(PoolError::Closed))?.rehome()
     }
 
     /// Makes sure that a server that was idle is still there.
@@ -287,10 +342,7 @@ impl Pool {
         {
             return Err(error);
         }
-        let (sender, receiver) = oneshot::channel();
-        state.waiters.push_back(sender);
-        self.launch(&mut state);
-        Ok(Found::Wait(Turn { receiver, pool: self.clone() }))
+        Ok(Found::Wait(self.queue(&mut state, Instant::now())))
     }
 
     fn recent_failure(&self, state: &State) -> Option<PoolError> {
@@ -343,7 +395,7 @@ impl Pool {
                 let lifetime = state.limits.lifetime;
                 let old = !lifetime.is_zero() && conn.age(conn.idle_since) > lifetime;
                 let surplus = state.retired || state.total > state.limits.size;
-                match state.waiters.pop_front() {
+                match state.next_waiter(conn.home()) {
                     Some(waiter) if !old => waiter,
                     Some(waiter) => {
                         // It waits on, for the server that takes this one's place.
@@ -358,7 +410,7 @@ impl Pool {
                     None => return state.idle.push(conn),
                 }
             };
-            match waiter.send(Ok(Lease::new(conn, self.clone()))) {
+            match waiter.sender.send(Ok(Lease::new(conn, self.clone()))) {
                 Ok(()) => return,
                 // That client left while it waited; the next one is served.
                 Err(Ok(lease)) => conn = lease.into_conn(),
@@ -378,6 +430,24 @@ impl Pool {
         let mut state = self.state();
         state.total -= 1;
         self.launch(&mut state);
+    }
+
+    /// Tells clients that have waited for `query_wait_timeout`; for a background task.
+    pub fn expire(&self, now: Instant) {
+        let mut late = Vec::new();
+        let limit = {
+            let mut state = self.state();
+            let limit = state.limits.wait_timeout;
+            let is_late = |w: &Waiter| now.saturating_duration_since(w.since) >= limit;
+            while !limit.is_zero() && state.waiters.front().is_some_and(is_late) {
+                late.extend(state.waiters.pop_front());
+            }
+            limit
+        };
+        for waiter in late {
+            // Whoever is gone needs no answer.
+            let _ = waiter.sender.send(Err(PoolError::WaitTimeout(limit)));
+        }
     }
 
     /// Closes idle servers that are too old or too long idle; for a background task.
@@ -468,7 +538,7 @@ impl Connecting {
             if state.total == 0 { std::mem::take(&mut state.waiters) } else { VecDeque::new() }
         };
         waiters.into_iter().for_each(|waiter| {
-            let _ = waiter.send(Err(error.clone()));
+            let _ = waiter.sender.send(Err(error.clone()));
         });
     }
 }

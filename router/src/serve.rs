@@ -17,6 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long sessions have at the end to tell their clients.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How often clients that wait for a server are looked at: a timer for each of them would cost more than it is worth.
+const EXPIRE: Duration = Duration::from_millis(100);
+
 /// How often idle servers are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -124,15 +127,23 @@ fn serve_http(proxy: &Arc<Proxy>, listener: Option<tokio::net::TcpListener>) {
     });
 }
 
-/// Closes servers that are too old or too long idle.
+/// Looks after the pools: clients that wait too long, servers that are too old or too long idle.
 async fn sweep(proxy: Arc<Proxy>) {
-    let mut tick = tokio::time::interval(SWEEP);
+    let mut tick = tokio::time::interval(EXPIRE);
+    let mut swept = Instant::now();
     loop {
         tick.tick().await;
         let now = Instant::now();
+        let sweeps = now.saturating_duration_since(swept) >= SWEEP;
+        if sweeps {
+            swept = now;
+        }
         for database in proxy.world().databases.values() {
-            for server in database.servers() {
-                server.pools().iter().for_each(|(_, pool)| pool.sweep(now));
+            for (_, pool) in database.servers().flat_map(|server| server.pools()) {
+                pool.expire(now);
+                if sweeps {
+                    pool.sweep(now);
+                }
             }
         }
     }

@@ -7,17 +7,19 @@
 
 use super::batch::{Batch, Item, Reread};
 use super::decide::{Decided, Decision};
-use super::relay::{Broken, Exchange, Relay};
-use super::servers::Participant;
+use super::relay::{Broken, Exchange, MAX_AHEAD, Relay};
+use super::servers::{Participant, no_lease};
 use super::simple::Failure;
 use super::writer::Writer;
 use super::{End, MAX_MESSAGE, SYNC, Session};
+use crate::error::ClientError;
 use crate::plan::locate::Target;
 use crate::plan::{Access, Tier};
 use crate::proxy::Phase;
 use crate::schema::ShardRef;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
+use shardway_pool::{Asked, Lease, Turn};
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -39,12 +41,30 @@ pub(super) enum Work {
     Batch(Batch),
 }
 
+/// A statement that waits for a server.
+pub(super) struct Queued {
+    turn: Turn,
+    shard: ShardRef,
+    access: Access,
+    work: Work,
+}
+
 /// What became of a message in the fast lane.
 enum Departure {
-    /// Its answer is awaited.
+    /// Its answer, or its server, is awaited.
     Gone,
     /// It is for the long way.
     Long(Option<Work>),
+}
+
+/// A server for a statement.
+enum Seat {
+    /// This one of those in hand.
+    Taken(usize),
+    /// In a while.
+    Queued(Turn),
+    /// Not without further ado.
+    None,
 }
 
 impl Session {
@@ -54,6 +74,14 @@ impl Session {
         loop {
             if self.flight.is_some() {
                 ready!(self.poll_flight(cx))?;
+            }
+            if self.queued.is_some()
+                && let Departure::Long(work) = ready!(self.poll_queued(cx))?
+            {
+                return Poll::Ready(Ok(work));
+            }
+            if self.flight.is_some() {
+                continue;
             }
             if !self.client.output.is_empty() || self.skipping || self.is_disturbed() {
                 return Poll::Ready(Ok(None));
@@ -109,22 +137,15 @@ impl Session {
         };
         let place = match &decided {
             Decided::One(Decision { plan, target: Ok(target), .. }) if plan.plain => {
-                self.place_now(target).map(|shard| (shard, plan.access, plan.tier))
+                Some((target.clone(), plan.access))
             }
             _ => None,
         };
-        let server = place.and_then(|(shard, access, _)| self.acquire_now(shard, access));
-        let (Some((shard, ..)), Some(index)) = (place, server) else {
-            return Departure::Long(Some(Work::Simple(self.take(len), decided)));
-        };
-        let server = &mut self.servers[index].lease;
-        // A Query ends the unnamed statement.
-        server.unnamed = None;
-        server.wire.send(&self.client.input.filled()[..len]);
-        server.outstanding += 1;
-        self.client.input.consume(len);
-        self.flight = Some(Flight { exchange: Exchange::simple(true), shard, batch: None });
-        Departure::Gone
+        let work = Work::Simple(self.take(len), decided);
+        match place.and_then(|(target, access)| Some((self.place_now(&target)?, access))) {
+            Some((shard, access)) => self.seat(shard, access, work),
+            None => Departure::Long(Some(work)),
+        }
     }
 
     fn depart_batch(&mut self) -> Departure {
@@ -137,13 +158,75 @@ impl Session {
         };
         let batch = Batch { bytes, items, sync: true };
         let place = if batch.items.iter().all(is_plain) { self.one_place(&batch) } else { None };
-        let server = place.and_then(|(shard, access)| self.acquire_now(shard, access));
-        let (Some((shard, _)), Some(index)) = (place, server) else {
-            return Departure::Long(Some(Work::Batch(batch)));
-        };
-        self.write_batch(index, &batch.bytes, &batch.items);
-        self.flight = Some(Flight { exchange: Exchange::extended(true), shard, batch: Some(batch) });
+        match place {
+            Some((shard, access)) => self.seat(shard, access, Work::Batch(batch)),
+            None => Departure::Long(Some(Work::Batch(batch))),
+        }
+    }
+
+    /// Finds a server for a statement, or a place in the queue for one.
+    fn seat(&mut self, shard: ShardRef, access: Access, work: Work) -> Departure {
+        match self.acquire_now(shard, access) {
+            Seat::Taken(index) => self.launch(index, work),
+            Seat::Queued(turn) => {
+                self.queued = Some(Queued { turn, shard, access, work });
+                Departure::Gone
+            }
+            Seat::None => Departure::Long(Some(work)),
+        }
+    }
+
+    /// Sends a statement to a server in hand.
+    fn launch(&mut self, index: usize, work: Work) -> Departure {
+        let shard = self.servers[index].shard;
+        self.flight = Some(match work {
+            Work::Simple(message, _) => {
+                let server = &mut self.servers[index].lease;
+                // A Query ends the unnamed statement.
+                server.unnamed = None;
+                server.wire.send(message.filled());
+                server.outstanding += 1;
+                Flight { exchange: Exchange::simple(true), shard, batch: None }
+            }
+            Work::Batch(batch) => {
+                self.write_batch(index, &batch.bytes, &batch.items);
+                Flight { exchange: Exchange::extended(true), shard, batch: Some(batch) }
+            }
+        });
         Departure::Gone
+    }
+
+    /// Waits for the statement's turn. A client that leaves gives up its place.
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<Departure, End>> {
+        let Some(queued) = &mut self.queued else { return Poll::Ready(Ok(Departure::Gone)) };
+        let leased = match queued.turn.poll(cx) {
+            Poll::Ready(leased) => leased,
+            Poll::Pending => {
+                ready!(self.client.poll_end(cx, MAX_AHEAD));
+                self.queued = None;
+                return Poll::Ready(Err(End::Client(io::ErrorKind::UnexpectedEof.into())));
+            }
+        };
+        let Some(Queued { shard, access, work, .. }) = self.queued.take() else {
+            return Poll::Ready(Ok(Departure::Gone));
+        };
+        Poll::Ready(match leased.map_err(no_lease) {
+            Ok(lease) => match self.board(shard, lease, access) {
+                Ok(index) => Ok(self.launch(index, work)),
+                Err(lease) => {
+                    self.leased = Some((shard, lease));
+                    Ok(Departure::Long(Some(work)))
+                }
+            },
+            Err(error) => self.turned_away(error).map(|()| Departure::Long(None)),
+        })
+    }
+
+    /// There will be no server for the statement.
+    fn turned_away(&mut self, error: ClientError) -> Result<(), End> {
+        self.fail(Failure::Statement(error))?;
+        self.ready();
+        Ok(())
     }
 
     /// Writes items for a server, with a Sync behind them.
@@ -166,36 +249,54 @@ impl Session {
         }
     }
 
-    /// The server in hand, or an idle one that needs no preparation.
-    fn acquire_now(&mut self, shard: ShardRef, access: Access) -> Option<usize> {
+    /// The server in hand, an idle one that needs no preparation, or a place in the primary's queue.
+    fn acquire_now(&mut self, shard: ShardRef, access: Access) -> Seat {
         let writes = access == Access::Write;
         if self.transaction.is_some() {
-            let index = self.servers.iter().position(|p| p.shard == shard)?;
+            let Some(index) = self.servers.iter().position(|p| p.shard == shard) else { return Seat::None };
             if writes && self.servers.iter().any(|p| p.wrote && p.shard != shard) || !self.mark_now(access) {
-                return None;
+                return Seat::None;
             }
             self.servers[index].wrote |= writes;
             self.servers[index].lease.used_until = None;
-            return Some(index);
+            return Seat::Taken(index);
         }
         if !self.servers.is_empty() {
-            return None;
+            return Seat::None;
         }
         let (server, replica) = self.choose(shard, access, false);
         if !replica && self.database.shard(shard).lacks_primary() {
-            return None;
+            return Seat::None;
         }
-        let lease = self.pool(&server).try_checkout(self.now)?;
+        match self.pool(&server).ask(self.now) {
+            Asked::Lease(lease) => match self.board(shard, lease, access) {
+                Ok(index) => {
+                    if replica {
+                        self.proxy.metrics.replica_reads.inc();
+                    }
+                    Seat::Taken(index)
+                }
+                Err(lease) => {
+                    self.leased = Some((shard, lease));
+                    Seat::None
+                }
+            },
+            // A replica that can't be reached is passed over: that is for the long way.
+            Asked::Wait(turn) if !replica => Seat::Queued(turn),
+            Asked::Wait(_) | Asked::Slowly => Seat::None,
+        }
+    }
+
+    /// Takes a server in hand, if the client's settings are in place there.
+    fn board(&mut self, shard: ShardRef, lease: Lease, access: Access) -> Result<usize, Lease> {
         if !Arc::ptr_eq(&lease.settings, &self.settings) || !self.mark_now(access) {
-            return None;
+            return Err(lease);
         }
-        if replica {
-            self.proxy.metrics.replica_reads.inc();
-        }
-        self.servers.push(Participant { shard, lease, wrote: writes });
-        self.tell(0);
+        self.servers.push(Participant { shard, lease, wrote: access == Access::Write });
+        let index = self.servers.len() - 1;
+        self.tell(index);
         self.publish_cancel_targets();
-        Some(0)
+        Ok(index)
     }
 
     fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {

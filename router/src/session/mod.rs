@@ -38,13 +38,13 @@ use lane::Work;
 use prepared::Prepared;
 use relay::Step;
 use servers::Participant;
-use shardway_pool::Pool;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::settings::Settings;
 use shardway_pool::shard::{ReadBarrier, Server};
 use shardway_pool::wire::Wire;
+use shardway_pool::{Lease, Pool};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
@@ -115,6 +115,10 @@ pub struct Session {
     script: VecDeque<Step>,
     /// The statement that runs in the fast lane.
     flight: Option<lane::Flight>,
+    /// The statement that waits for a server there.
+    queued: Option<lane::Queued>,
+    /// A server that was got for a statement which then had to go the long way.
+    leased: Option<(ShardRef, Lease)>,
     /// Characters of the client's text in front of the statement that runs.
     moved: usize,
     /// The mark of what the running statement or transaction writes.
@@ -161,6 +165,8 @@ impl Session {
             skipping: false,
             script: VecDeque::new(),
             flight: None,
+            queued: None,
+            leased: None,
             moved: 0,
             mark: None,
             outcome_unknown: false,
@@ -182,6 +188,7 @@ impl Session {
             if let Err(end) = Box::pin(self.turn(work)).await {
                 break end;
             }
+            self.leased = None;
         };
         match end {
             End::Terminated => {}

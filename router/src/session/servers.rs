@@ -8,7 +8,7 @@ use crate::plan::{Access, Refusal};
 use crate::schema::ShardRef;
 use shardway_pool::server::RunError;
 use shardway_pool::shard::{ReadBarrier, Server};
-use shardway_pool::{Lease, Pool, PoolError};
+use shardway_pool::{Asked, Lease, Pool, PoolError};
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -39,7 +39,10 @@ impl Session {
             .into());
         }
         let in_transaction = self.transaction.is_some();
-        let lease = self.lease_for(shard, access, in_transaction).await?;
+        let lease = match self.leased.take() {
+            Some((at, lease)) if at == shard => lease,
+            _ => self.lease_for(shard, access, in_transaction).await?,
+        };
         let ready = !in_transaction && Arc::ptr_eq(&lease.settings, &self.settings);
         self.servers.push(Participant { shard, lease, wrote: false });
         let index = self.servers.len() - 1;
@@ -139,7 +142,7 @@ impl Session {
     /// A server from the pool. A client that leaves while it waits gives up its place.
     pub(super) async fn lease(&mut self, server: &Arc<Server>) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
-        if let Some(lease) = pool.try_checkout(self.now) {
+        if let Asked::Lease(lease) = pool.ask(self.now) {
             return Ok(lease);
         }
         Box::pin(self.wait_for_lease(pool)).await
@@ -154,14 +157,7 @@ impl Session {
                 return Err(ClientError::fatal("08006", "the client is gone"));
             }
         };
-        leased.map_err(|error| {
-            let fatal = matches!(error, PoolError::WaitTimeout(_));
-            let mut client = ClientError::from(error);
-            if fatal {
-                client.severity = Severity::Fatal;
-            }
-            client
-        })
+        leased.map_err(no_lease)
     }
 
     /// Puts the client's settings in place, and opens the transaction that it is in.
@@ -250,6 +246,16 @@ impl Session {
             }
         }
     }
+}
+
+/// Why there is no server, for the client: one that waited too long is closed, as by PgBouncer.
+pub(super) fn no_lease(error: PoolError) -> ClientError {
+    let fatal = matches!(error, PoolError::WaitTimeout(_));
+    let mut client = ClientError::from(error);
+    if fatal {
+        client.severity = Severity::Fatal;
+    }
+    client
 }
 
 /// Whether a server could not be reached, or says that it takes nobody right now.
