@@ -156,16 +156,18 @@ fn diff_server(changes: &mut Changes, old: &Server, new: &Server) {
             tls_key,
             tls_client_ca,
             worker_threads,
+            worker_use,
             max_client_conn,
             client_login_timeout,
             shutdown_timeout,
             log_format,
             audit_log
         ],
-        [hba]
+        [hba, tls_files]
     );
     // Rules are too much to show.
     changes.secret("server", "hba", &old.hba, &new.hba);
+    changes.secret("server", "tls_files", &old.tls_files, &new.tls_files);
 }
 
 fn diff_pool(changes: &mut Changes, old: &Pool, new: &Pool) {
@@ -197,10 +199,13 @@ fn diff_pool(changes: &mut Changes, old: &Pool, new: &Pool) {
             transaction_timeout,
             max_prepared_statements,
             server_tls,
-            server_tls_ca
+            server_tls_ca,
+            server_tls_cert,
+            server_tls_key
         ],
-        []
+        [server_tls_files]
     );
+    changes.secret("pool", "server_tls_files", &old.server_tls_files, &new.server_tls_files);
 }
 
 fn diff_routing(changes: &mut Changes, old: &Routing, new: &Routing) {

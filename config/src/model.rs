@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::hba::Hba;
+use crate::tls::TlsFiles;
 
 /// Everything Shardway runs by. A duration of zero means "off", a limit of zero means "none".
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +72,15 @@ pub enum TlsMode {
     VerifyFull,
 }
 
+/// Which of its workers a process serves clients with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerUse {
+    /// As few as can do the work: the fewer there are, the less each statement costs.
+    Auto,
+    /// All of them, with an equal share of the clients each.
+    All,
+}
+
 /// Form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -111,8 +121,12 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// CA that client certificates are checked against, PEM.
     pub tls_client_ca: Option<PathBuf>,
+    /// What those files hold; nothing with [`TlsMode::Disable`].
+    pub tls_files: TlsFiles,
     /// Worker threads; 0: one per core.
     pub worker_threads: usize,
+    /// How many of them are in use.
+    pub worker_use: WorkerUse,
     /// Clients at once.
     pub max_client_conn: usize,
     /// From accept to a finished login.
@@ -192,6 +206,12 @@ pub struct Pool {
     pub server_tls: TlsMode,
     /// CA that server certificates are checked against, PEM.
     pub server_tls_ca: Option<PathBuf>,
+    /// Certificate chain shown to servers that ask for one, PEM.
+    pub server_tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub server_tls_key: Option<PathBuf>,
+    /// What those files hold. There whatever [`Pool::server_tls`] says: a server's URL may say something else.
+    pub server_tls_files: TlsFiles,
 }
 
 /// How reads that follow a write are kept from seeing the past.

@@ -1,11 +1,20 @@
 //! `[pool]`: server connections, under PgBouncer's names.
 
+use crate::context::Text;
 use crate::model::{Pool, PoolMode, TlsMode};
 use crate::section::Section;
+use crate::tls::{Named, path};
 use crate::units::{hours, minutes, seconds};
 
 pub(crate) fn read(mut section: Section<'_>) -> Pool {
     let s = &mut section;
+    let named = Named {
+        cert: s.optional("server_tls_cert"),
+        key: s.optional("server_tls_key"),
+        ca: s.optional("server_tls_ca"),
+    };
+    // A URL may ask for more than the setting does.
+    let server_tls_files = named.read(s.context(), TlsMode::Require);
     let pool = Pool {
         mode: s.choice("mode", PoolMode::Transaction),
         default_pool_size: s.count("default_pool_size", 20),
@@ -28,10 +37,30 @@ pub(crate) fn read(mut section: Section<'_>) -> Pool {
         transaction_timeout: s.duration("transaction_timeout", seconds(0)),
         max_prepared_statements: s.count("max_prepared_statements", 200),
         server_tls: s.choice("server_tls", TlsMode::Prefer),
-        server_tls_ca: s.optional_path("server_tls_ca"),
+        server_tls_ca: path(&named.ca),
+        server_tls_cert: path(&named.cert),
+        server_tls_key: path(&named.key),
+        server_tls_files,
     };
+    check_tls(s, &pool, &named);
     section.finish();
     pool
+}
+
+/// What one key asks of another.
+fn check_tls(section: &Section<'_>, pool: &Pool, named: &Named) {
+    let verifies = matches!(pool.server_tls, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    if verifies && named.ca.is_none() {
+        let message = format!("server_tls = \"{}\" needs \"server_tls_ca\" in [pool]", pool.server_tls);
+        section.context().report(section.at_key("server_tls"), message);
+    }
+    let pair = |one: &Option<Text>, key: &str, other: &Option<Text>, needed: &str| {
+        if let (Some(text), None) = (one, other) {
+            section.context().report(text.at, format!("\"{key}\" needs \"{needed}\" in [pool]"));
+        }
+    };
+    pair(&named.cert, "server_tls_cert", &named.key, "server_tls_key");
+    pair(&named.key, "server_tls_key", &named.cert, "server_tls_cert");
 }
 
 #[cfg(test)]
@@ -43,9 +72,11 @@ mod tests {
 
     #[test]
     fn what_is_written_wins_over_the_defaults() {
+        let (dir, _) = crate::testing::pem_files();
+        let ca = dir.path().join("client_ca");
         let pool = config(
-            "[pool]\nmode = \"session\"\ndefault_pool_size = 0x10\nquery_timeout = \"250ms\"\nserver_lifetime = 90\n\
-             server_reset_query = \"\"\nserver_tls = \"verify-full\"\nserver_tls_ca = \"/ca.pem\"",
+            &"[pool]\nmode = \"session\"\ndefault_pool_size = 0x10\nquery_timeout = \"250ms\"\nserver_lifetime = 90\n\
+             server_reset_query = \"\"\nserver_tls = \"verify-full\"\nserver_tls_ca = \"CA\"".replace("CA", &ca.display().to_string()),
         )
         .pool;
         assert_eq!(pool.mode, PoolMode::Session);
@@ -54,7 +85,7 @@ mod tests {
         assert_eq!(pool.server_lifetime, seconds(90));
         assert_eq!(pool.server_reset_query, "");
         assert_eq!(pool.server_tls, TlsMode::VerifyFull);
-        assert_eq!(pool.server_tls_ca, Some("/ca.pem".into()));
+        assert_eq!(pool.server_tls_ca, Some(ca));
         assert_eq!(pool.min_pool_size, 0);
     }
 

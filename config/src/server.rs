@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::address::host_port;
 use crate::auth;
 use crate::context::{At, Checked, Context, Text};
-use crate::model::{AuditLog, AuthMethod, Listen, LogFormat, Server, TlsMode};
+use crate::model::{AuditLog, AuthMethod, Listen, LogFormat, Server, TlsMode, WorkerUse};
 use crate::section::Section;
+use crate::tls::{Named, TlsFiles, path};
 use crate::units::seconds;
 use crate::value::quoted;
 use crate::words::Words;
@@ -18,6 +19,8 @@ const MOST_WORKERS: i64 = 1024;
 pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
     let s = &mut section;
     let method = s.choice_of("auth", AuthMethod::WORDS);
+    let named =
+        Named { cert: s.optional("tls_cert"), key: s.optional("tls_key"), ca: s.optional("tls_client_ca") };
     let mut server = Server {
         listen: listen(s),
         http: http(s),
@@ -30,16 +33,19 @@ pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
         auth_query: s.optional_string("auth_query"),
         auth_user: s.optional_string("auth_user"),
         tls: tls(s),
-        tls_cert: s.optional_path("tls_cert"),
-        tls_key: s.optional_path("tls_key"),
-        tls_client_ca: s.optional_path("tls_client_ca"),
+        tls_cert: path(&named.cert),
+        tls_key: path(&named.key),
+        tls_client_ca: path(&named.ca),
+        tls_files: TlsFiles::default(),
         worker_threads: s.count_up_to("worker_threads", 0, MOST_WORKERS),
+        worker_use: s.choice("worker_use", WorkerUse::Auto),
         max_client_conn: s.count("max_client_conn", 10_000),
         client_login_timeout: s.duration("client_login_timeout", seconds(60)),
         shutdown_timeout: s.duration("shutdown_timeout", seconds(60)),
         log_format: s.choice("log_format", LogFormat::Text),
         audit_log: audit_log(s),
     };
+    server.tls_files = named.read(s.context(), server.tls);
     server.hba = auth::read_hba(s.context(), &server);
     let auth_at = s.at_key("auth");
     auth::check_server(s.context(), &server, auth_at, s.at_key("tls"));
@@ -117,7 +123,7 @@ fn audit_log(section: &mut Section<'_>) -> Option<AuditLog> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{config, problems};
+    use crate::testing::{config, pem_files, problems};
 
     fn server(text: &str) -> Server {
         config(text).server
@@ -177,8 +183,11 @@ mod tests {
 
     #[test]
     fn what_one_key_asks_of_another_is_asked_for() {
+        let (dir, _) = pem_files();
+        let (cert, key) = (dir.path().join("cert"), dir.path().join("key"));
+        let (cert, key) = (cert.display(), key.display());
         assert_eq!(
-            problems("[server]\nauth = \"hba\"\ntls = \"require\"\ntls_cert = \"c\""),
+            problems(&format!("[server]\nauth = \"hba\"\ntls = \"require\"\ntls_cert = \"{cert}\"")),
             "t.toml:2:8: auth = \"hba\" needs \"hba_file\" in [server]\n\
              t.toml:3:7: tls = \"require\" needs \"tls_key\" in [server]"
         );
@@ -188,7 +197,7 @@ mod tests {
              t.toml:2:8: auth = \"cert\" needs \"tls_client_ca\" in [server]"
         );
         assert_eq!(
-            problems("[server]\ntls = \"verify-ca\"\ntls_cert = \"c\"\ntls_key = \"k\""),
+            problems(&format!("[server]\ntls = \"verify-ca\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"")),
             "t.toml:2:7: tls = \"verify-ca\" needs \"tls_client_ca\" in [server]"
         );
     }
@@ -204,9 +213,14 @@ mod tests {
         let text = format!("[server]\nauth = \"hba\"\n{files}\n");
         let tls = "cert needs \"tls\" in [server]: a certificate comes with TLS alone";
         assert_eq!(problems(&text), format!("{name}:2:21: {tls}"));
-        let with_tls = format!("{text}tls = \"require\"\ntls_cert = \"c\"\ntls_key = \"k\"\n");
+        let (dir, keys) = pem_files();
+        let identity: String = keys.lines().take(2).map(|line| format!("{line}\n")).collect();
+        let with_tls = format!("{text}tls = \"require\"\n{identity}");
         assert_eq!(problems(&with_tls), format!("{name}:2:21: cert needs \"tls_client_ca\" in [server]"));
-        let rules = server(&format!("{with_tls}tls_client_ca = \"ca\"")).hba.unwrap();
+        let rules =
+            server(&format!("{with_tls}tls_client_ca = \"{}\"", dir.path().join("client_ca").display()))
+                .hba
+                .unwrap();
         assert_eq!(rules.rules().len(), 2);
         std::fs::write(hba.path(), "local all all nothing\n").unwrap();
         assert!(

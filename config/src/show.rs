@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{
     AuditLog, AuthMethod, ChangeStream, Endpoint, KeyList, KeyRange, Listen, LogFormat, PoolMode,
-    ReadYourWrites, ShardFunction, TableName, TlsMode, UnlistedTables,
+    ReadYourWrites, ShardFunction, TableName, TlsMode, UnlistedTables, WorkerUse,
 };
 use crate::units::show_duration;
 
@@ -24,7 +24,18 @@ macro_rules! by_display {
     };
 }
 
-by_display!(bool, u64, usize, String, AuthMethod, ChangeStream, LogFormat, PoolMode, ReadYourWrites);
+by_display!(
+    bool,
+    u64,
+    usize,
+    String,
+    AuthMethod,
+    ChangeStream,
+    LogFormat,
+    PoolMode,
+    ReadYourWrites,
+    WorkerUse
+);
 by_display!(TlsMode, UnlistedTables);
 
 impl Show for Duration {

@@ -32,6 +32,20 @@ pub(crate) fn problems(text: &str) -> String {
     problems_in(&COMPLETE, text)
 }
 
+/// A directory with `cert`, `key` and `client_ca`, and the keys of `[server]` that name them. What lies between the
+/// PEM's lines is not looked at here.
+pub(crate) fn pem_files() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut keys = String::new();
+    for (key, kind) in [("cert", "CERTIFICATE"), ("key", "PRIVATE KEY"), ("client_ca", "CERTIFICATE")] {
+        let path = dir.path().join(key);
+        let pem = format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+        std::fs::write(&path, if key == "cert" { pem.repeat(2) } else { pem }).unwrap();
+        keys += &format!("tls_{key} = '{}'\n", path.display());
+    }
+    (dir, keys)
+}
+
 /// A line before the text that frees it from naming users.
 pub(crate) fn trusting(text: &str) -> String {
     format!("server.auth = \"trust\"\n{text}")

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::model::{AuthMethod, ChangeStream, LogFormat, PoolMode, ReadYourWrites, TlsMode, UnlistedTables};
+use crate::model::{
+    AuthMethod, ChangeStream, LogFormat, PoolMode, ReadYourWrites, TlsMode, UnlistedTables, WorkerUse,
+};
 
 /// A choice that is written as a word.
 pub(crate) trait Words: Copy + PartialEq + 'static {
@@ -43,6 +45,7 @@ words!(TlsMode {
     "verify-full" => VerifyFull,
 });
 
+words!(WorkerUse { "auto" => Auto, "all" => All });
 words!(LogFormat { "text" => Text, "json" => Json });
 words!(PoolMode { "session" => Session, "transaction" => Transaction, "statement" => Statement });
 words!(ReadYourWrites { "lsn" => Lsn, "off" => Off });
@@ -75,6 +78,7 @@ mod tests {
         agree::<AuthMethod>();
         agree::<TlsMode>();
         agree::<LogFormat>();
+        agree::<WorkerUse>();
         agree::<PoolMode>();
         agree::<ReadYourWrites>();
         agree::<UnlistedTables>();

@@ -1,8 +1,10 @@
 //! Where a server is and who logs in there.
 
 use crate::credential::Credential;
+use crate::tls::Connector;
 use shardway_config::{Endpoint, Secret, TlsMode};
 use std::fmt;
+use std::sync::Arc;
 
 /// One database on one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +17,19 @@ pub struct ServerAddress {
     pub dbname: String,
     /// Whether and how TLS is used.
     pub tls: TlsMode,
+    /// What its handshake goes by.
+    pub connector: Arc<Connector>,
 }
 
 impl ServerAddress {
     /// From a configured endpoint; `default_tls` counts where its URL says nothing.
-    pub fn new(endpoint: &Endpoint, default_tls: TlsMode) -> Self {
+    pub fn new(endpoint: &Endpoint, default_tls: TlsMode, connector: Arc<Connector>) -> Self {
         Self {
             host: endpoint.host.clone(),
             port: endpoint.port,
             dbname: endpoint.dbname.clone(),
             tls: endpoint.sslmode.unwrap_or(default_tls),
+            connector,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::address::ServerAddress;
 use crate::frame;
-use crate::login;
+use crate::tls::open::{Channel, open};
 use crate::wire::Wire;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,6 +65,8 @@ pub struct CancelTarget {
     pub address: Arc<ServerAddress>,
     /// Its backend.
     pub key: BackendKey,
+    /// Whether its connection is by TLS: then so are its cancels.
+    pub tls: bool,
     /// The cancels on their way to it.
     pub slot: CancelSlot,
 }
@@ -90,7 +92,8 @@ impl PendingCancel {
     }
 
     async fn deliver(&self) -> Option<()> {
-        let mut wire = Wire::new(login::open(&self.0.address).await.ok()?);
+        let channel = if self.0.tls { Channel::Tls } else { Channel::Plain };
+        let mut wire = Wire::new(open(&self.0.address, channel).await.ok()?);
         for word in [16, CANCEL_CODE, self.0.key.pid, self.0.key.secret] {
             wire.output.extend(&word.to_be_bytes());
         }

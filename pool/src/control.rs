@@ -2,12 +2,12 @@
 
 use crate::address::{Login, ServerAddress};
 use crate::credential::Credential;
+use crate::dial::Dialer;
 use crate::health::{Health, Lsn, Report, Role, WalHistory};
 use crate::shard::{Server, Shard};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_postgres::NoTls;
 
 /// How long a control statement may take before the server counts as down.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,21 +24,20 @@ pub struct Control(Pool);
 
 impl Control {
     /// Connects on first use. Errors: the pool can't be built (never for valid addresses).
-    pub fn new(address: &ServerAddress, login: &Login) -> Result<Self, String> {
+    pub fn new(address: &Arc<ServerAddress>, login: &Login) -> Result<Self, String> {
         let mut config = tokio_postgres::Config::new();
         config
             .host(&address.host)
             .port(address.port)
             .dbname(&address.dbname)
             .user(&login.user)
-            .application_name("shardway")
-            .connect_timeout(PATIENCE);
+            .application_name("shardway");
         // Its client can log in by nothing else.
         if let Some(Credential::Password(password)) = &login.credential {
             config.password(password.expose());
         }
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, NoTls, recycle);
+        let manager = Manager::from_connect(config, Dialer::new(address.clone()), recycle);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .wait_timeout(Some(PATIENCE))

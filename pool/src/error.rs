@@ -33,6 +33,14 @@ pub enum PoolError {
         /// What is missing.
         cause: &'static str,
     },
+    /// TLS with the server did not come about, and there is to be no connection without.
+    #[error("no TLS with server {server}: {cause}")]
+    Tls {
+        /// Which.
+        server: String,
+        /// Why.
+        cause: Arc<str>,
+    },
     /// No server came free in time.
     #[error("query_wait_timeout")]
     WaitTimeout(Duration),
@@ -53,7 +61,7 @@ impl PoolError {
     /// The SQLSTATE that a client gets to see.
     pub fn code(&self) -> &str {
         match self {
-            Self::Connect { .. } | Self::Credentials { .. } => "08001",
+            Self::Connect { .. } | Self::Credentials { .. } | Self::Tls { .. } => "08001",
             Self::Login { code, .. } => code,
             Self::WaitTimeout(_) | Self::Closed => "57P03",
             Self::Lost { .. } => "08006",
@@ -77,6 +85,9 @@ impl PoolError {
             ),
             Self::Login { .. } | Self::Credentials { .. } => {
                 Some("Check the user and password that Shardway has for this server.")
+            }
+            Self::Tls { .. } => {
+                Some("Check server_tls and server_tls_ca, and the certificate that the server shows.")
             }
             Self::WaitTimeout(_) => {
                 Some("Every server connection is busy; raise default_pool_size or shorten transactions.")

@@ -10,6 +10,7 @@ pub mod cancel;
 pub mod catalog;
 pub mod control;
 pub mod credential;
+mod dial;
 pub mod error;
 pub mod frame;
 pub mod health;
@@ -22,6 +23,7 @@ pub mod server;
 pub mod settings;
 pub mod shard;
 pub mod stream;
+pub mod tls;
 pub mod wire;
 
 pub use address::{Login, ServerAddress};

@@ -6,9 +6,9 @@ use crate::cancel::BackendKey;
 use crate::credential::Credential;
 use crate::error::PoolError;
 use crate::frame;
-use crate::scram::{Exchange, ScramError};
+use crate::scram::{Binding, Exchange, ScramError};
 use crate::server::{Parameters, ServerConn};
-use crate::stream::Stream;
+use crate::tls::open::{Channel, may_want_tls, open};
 use crate::wire::Wire;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,11 +16,9 @@ use bytes::BytesMut;
 use md5::{Digest, Md5};
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::frontend;
-use shardway_config::TlsMode;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
 
 /// Bytes a message may have before the login is done.
 const MAX_LOGIN_MESSAGE: usize = 64 * 1024;
@@ -32,8 +30,15 @@ pub(crate) async fn connect(
     timeout: Duration,
 ) -> Result<ServerConn, PoolError> {
     let attempt = async {
-        let stream = open(address).await?;
-        Handshake { address, login, wire: Wire::new(stream), scram: None }.run().await
+        let (first, second) = Channel::of(address);
+        let outcome = log_in(address, login, first).await;
+        match (&outcome, second) {
+            (Err(PoolError::Login { code, .. }), Some(second)) if may_want_tls(code) => {
+                // What the server said first is the better reason, if it has no TLS at all.
+                log_in(address, login, second).await.or(outcome)
+            }
+            _ => outcome,
+        }
     };
     if timeout.is_zero() {
         return attempt.await;
@@ -43,22 +48,13 @@ pub(crate) async fn connect(
     })
 }
 
-/// Opens a socket to a server, without a word on it.
-pub(crate) async fn open(address: &ServerAddress) -> Result<Stream, PoolError> {
-    let failed =
-        |e: io::Error| PoolError::Connect { server: address.to_string(), cause: e.to_string().into() };
-    if !matches!(address.tls, TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer) {
-        return Err(PoolError::Credentials {
-            server: address.to_string(),
-            cause: "server_tls asks for TLS, which this build does not offer towards servers yet",
-        });
-    }
-    if address.is_unix() {
-        let path = format!("{}/.s.PGSQL.{}", address.host, address.port);
-        return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?));
-    }
-    let socket = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
-    Stream::tcp(socket).map_err(failed)
+async fn log_in(
+    address: &Arc<ServerAddress>,
+    login: &Login,
+    channel: Channel,
+) -> Result<ServerConn, PoolError> {
+    let wire = Wire::new(open(address, channel).await?);
+    Handshake { address, login, wire, scram: None }.run().await
 }
 
 struct Handshake<'a> {
@@ -134,15 +130,23 @@ impl<'a> Handshake<'a> {
     }
 
     async fn scram_first(&mut self, mechanisms: &[u8]) -> Result<(), PoolError> {
-        if !mechanisms.split(|&b| b == 0).any(|m| m == sasl::SCRAM_SHA_256.as_bytes()) {
+        let offers = |name: &str| mechanisms.split(|&b| b == 0).any(|offered| offered == name.as_bytes());
+        let end_point = self.wire.stream.tls().and_then(|tls| tls.end_point());
+        let (mechanism, binding) = match end_point {
+            Some(hash) if offers(sasl::SCRAM_SHA_256_PLUS) => {
+                (sasl::SCRAM_SHA_256_PLUS, Binding::EndPoint(hash.clone()))
+            }
+            Some(_) => (sasl::SCRAM_SHA_256, Binding::NotOffered),
+            None => (sasl::SCRAM_SHA_256, Binding::Unsupported),
+        };
+        if !offers(mechanism) {
             return Err(self.credentials("the server offers no SASL mechanism that is supported"));
         }
         let nonce = BASE64.encode(rand::random::<[u8; 18]>());
-        let started = Exchange::start(self.credential()?, nonce);
+        let started = Exchange::start(self.credential()?, nonce, binding);
         let (scram, message) = started.map_err(|e| self.scram_failed(&e))?;
         let mut out = BytesMut::new();
-        frontend::sasl_initial_response(sasl::SCRAM_SHA_256, &message, &mut out)
-            .map_err(|e| self.lost(&e))?;
+        frontend::sasl_initial_response(mechanism, &message, &mut out).map_err(|e| self.lost(&e))?;
         self.scram = Some(scram);
         self.send(&out).await
     }

@@ -12,8 +12,40 @@ use sha2::Sha256;
 use std::io;
 use std::sync::Arc;
 
-/// `n,,` in base64: no channel binding, and none that could be.
-const BINDING: &str = "biws";
+/// What the exchange is bound to (RFC 5802, section 6).
+#[derive(Clone, Debug)]
+pub(crate) enum Binding {
+    /// Nothing, and nothing it could be.
+    Unsupported,
+    /// Nothing, since the server does not offer it; one that does, and was not heard, notices.
+    NotOffered,
+    /// The server's certificate, by RFC 5929's `tls-server-end-point`.
+    EndPoint(Arc<[u8]>),
+}
+
+impl Binding {
+    fn gs2_header(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "n,,",
+            Self::NotOffered => "y,,",
+            Self::EndPoint(_) => "p=tls-server-end-point,,",
+        }
+    }
+
+    /// As the final message repeats it.
+    fn encoded(&self) -> String {
+        let data: &[u8] = if let Self::EndPoint(hash) = self { hash } else { &[] };
+        BASE64.encode([self.gs2_header().as_bytes(), data].concat())
+    }
+
+    fn of_password(&self) -> ChannelBinding {
+        match self {
+            Self::Unsupported => ChannelBinding::unsupported(),
+            Self::NotOffered => ChannelBinding::unrequested(),
+            Self::EndPoint(hash) => ChannelBinding::tls_server_end_point(hash.to_vec()),
+        }
+    }
+}
 
 /// Why an exchange can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +80,14 @@ pub(crate) enum Exchange {
 
 impl Exchange {
     /// Begins one; gives the first message too. `nonce` is for an exchange by keys: random, printable, no commas.
-    pub(crate) fn start(credential: &Credential, nonce: String) -> Result<(Self, Vec<u8>), ScramError> {
+    pub(crate) fn start(
+        credential: &Credential,
+        nonce: String,
+        binding: Binding,
+    ) -> Result<(Self, Vec<u8>), ScramError> {
         match credential {
             Credential::Password(password) => {
-                let scram = ScramSha256::new(password.expose().as_bytes(), ChannelBinding::unsupported());
+                let scram = ScramSha256::new(password.expose().as_bytes(), binding.of_password());
                 let message = scram.message().to_vec();
                 Ok((Self::Password(scram), message))
             }
@@ -59,7 +95,7 @@ impl Exchange {
                 "the server asks for SCRAM, and only an MD5 hash of the password is known",
             )),
             Credential::Scram(keys) => {
-                let (greeted, message) = Greeted::start(keys.clone(), nonce)?;
+                let (greeted, message) = Greeted::start(keys.clone(), nonce, binding)?;
                 Ok((Self::Greeted(greeted), message))
             }
         }
@@ -96,17 +132,18 @@ pub(crate) struct Greeted {
     keys: Arc<ScramKeys>,
     client_key: [u8; 32],
     nonce: String,
+    binding: Binding,
 }
 
 impl Greeted {
-    fn start(keys: Arc<ScramKeys>, nonce: String) -> Result<(Self, Vec<u8>), ScramError> {
+    fn start(keys: Arc<ScramKeys>, nonce: String, binding: Binding) -> Result<(Self, Vec<u8>), ScramError> {
         let Some(client_key) = keys.client_key().copied() else {
             return Err(ScramError::Credential(
                 "of this user only a SCRAM secret is known, and nobody has logged in with its password yet",
             ));
         };
-        let message = format!("n,,n=,r={nonce}").into_bytes();
-        Ok((Self { keys, client_key, nonce }, message))
+        let message = format!("{}n=,r={nonce}", binding.gs2_header()).into_bytes();
+        Ok((Self { keys, client_key, nonce, binding }, message))
     }
 
     fn challenged(self, challenge: &[u8]) -> Result<(Proven, Vec<u8>), ScramError> {
@@ -122,7 +159,7 @@ impl Greeted {
                 "the server's SCRAM secret for this user is not the one that is configured here",
             ));
         }
-        let unproven = format!("c={BINDING},r={nonce}");
+        let unproven = format!("c={},r={nonce}", self.binding.encoded());
         let exchange = format!("n=,r={},{challenge},{unproven}", self.nonce);
         let signature = hmac(&self.keys.stored_key, exchange.as_bytes());
         let proof: [u8; 32] = std::array::from_fn(|at| self.client_key[at] ^ signature[at]);

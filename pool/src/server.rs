@@ -6,7 +6,6 @@ use crate::error::PoolError;
 use crate::frame;
 use crate::prepared::{PreparedSet, StatementId};
 use crate::settings::Settings;
-use crate::stream::Stream;
 use crate::wire::Wire;
 use postgres_protocol::message::frontend;
 use std::cell::Cell;
@@ -95,6 +94,7 @@ impl ServerConn {
         key: BackendKey,
     ) -> Self {
         let now = Instant::now();
+        let tls = wire.stream.tls().is_some();
         Self {
             wire,
             parameters,
@@ -106,7 +106,7 @@ impl ServerConn {
             status: b'I',
             outstanding: 0,
             used_until: None,
-            cancel: Arc::new(CancelTarget { address, key, slot: CancelSlot::default() }),
+            cancel: Arc::new(CancelTarget { address, key, tls, slot: CancelSlot::default() }),
             worker: worker(),
             born: now,
             idle_since: now,
@@ -148,8 +148,7 @@ impl ServerConn {
         if self.worker == worker() {
             return Ok(self);
         }
-        let Wire { stream, input, output } = self.wire;
-        self.wire = Wire { stream: Stream::rehome(stream)?, input, output };
+        self.wire = self.wire.rehome()?;
         self.worker = worker();
         Ok(self)
     }

@@ -212,10 +212,13 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::health::Report;
-    use shardway_config::TlsMode;
+    use crate::tls::Connector;
+    use shardway_config::{TlsFiles, TlsMode};
 
     fn server(role: Role) -> Arc<Server> {
-        let address = ServerAddress { host: "h".into(), port: 1, dbname: "d".into(), tls: TlsMode::Disable };
+        let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
+        let (tls, host, dbname) = (TlsMode::Disable, "h".into(), "d".into());
+        let address = ServerAddress { host, port: 1, dbname, tls, connector };
         let server = Server::new(address, None);
         server.health.record(Ok(Report { role, lsn: Lsn(1) }), Duration::ZERO);
         server

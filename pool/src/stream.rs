@@ -1,8 +1,10 @@
 //! A socket to a client or a server, whatever kind it is.
 
-use std::io;
+use crate::tls::TlsStream;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -13,6 +15,10 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix domain.
     Unix(UnixStream),
+    /// TLS over one of them. Boxed: who speaks plainly does not pay for it.
+    Tls(Box<TlsStream>),
+    /// None: it went into a handshake that has not succeeded. Reads as ended.
+    Closed,
 }
 
 impl Stream {
@@ -22,27 +28,66 @@ impl Stream {
         Ok(Self::Tcp(socket))
     }
 
+    /// Takes the socket out; [`Stream::Closed`] stays.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Closed)
+    }
+
     /// Moves the socket to the runtime that the caller runs on.
     pub fn rehome(self) -> io::Result<Self> {
         match self {
             Self::Tcp(socket) => Ok(Self::Tcp(TcpStream::from_std(socket.into_std()?)?)),
             Self::Unix(socket) => Ok(Self::Unix(UnixStream::from_std(socket.into_std()?)?)),
+            Self::Tls(mut tls) => {
+                tls.rehome()?;
+                Ok(Self::Tls(tls))
+            }
+            Self::Closed => Ok(Self::Closed),
         }
+    }
+
+    /// What goes over it encrypted, if it is.
+    pub fn tls(&self) -> Option<&TlsStream> {
+        if let Self::Tls(tls) = self { Some(tls) } else { None }
+    }
+
+    /// The socket itself, below TLS.
+    pub fn socket(&self) -> &Self {
+        self.tls().map_or(self, TlsStream::socket)
+    }
+
+    /// Whether it is a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.socket(), Self::Unix(_))
+    }
+
+    /// The other end's address. Errors: it has none, or is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        if let Self::Tcp(socket) = self.socket() { socket.peer_addr() } else { Err(closed()) }
+    }
+
+    /// Our end's address. Errors: as with the other end's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        if let Self::Tcp(socket) = self.socket() { socket.local_addr() } else { Err(closed()) }
     }
 
     /// Reads without waiting. Costs no system call while the poller has not seen anything to read.
-    pub fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub fn try_read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.try_read(space),
             Self::Unix(socket) => socket.try_read(space),
+            Self::Tls(tls) => tls.try_read(space),
+            Self::Closed => Ok(0),
         }
     }
 
-    /// Writes some of `bytes` without waiting.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes some of `bytes` without waiting. Who is told to wait has to come again with the same bytes.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.try_write(bytes),
             Self::Unix(socket) => socket.try_write(bytes),
+            Self::Tls(tls) => tls.try_write(bytes),
+            Self::Closed => Err(closed()),
         }
     }
 
@@ -52,15 +97,42 @@ impl Stream {
         let done = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut buf),
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut buf),
+            Self::Tls(tls) => return tls.poll_read(cx, space),
+            Self::Closed => Poll::Ready(Ok(())),
         };
         done.map_ok(|()| buf.filled().len())
     }
 
-    /// Writes some of `bytes`.
+    /// Writes some of `bytes`. Who is told to wait has to come again with the same bytes, and may have more behind
+    /// them: TLS has encrypted them by then.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(tls) => tls.poll_write(cx, bytes),
+            Self::Closed => Poll::Ready(Err(closed())),
+        }
+    }
+
+    /// Writes some of several pieces: a socket's own, below TLS.
+    pub(crate) fn poll_write_pieces(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Tls(_) | Self::Closed => Poll::Ready(Err(closed())),
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn try_write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_write_vectored(pieces),
+            Self::Unix(socket) => socket.try_write_vectored(pieces),
+            Self::Tls(_) | Self::Closed => Err(closed()),
         }
     }
 
@@ -69,6 +141,36 @@ impl Stream {
         match self {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(tls) => tls.poll_shutdown(cx),
+            Self::Closed => Poll::Ready(Ok(())),
         }
+    }
+}
+
+fn closed() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+/// For who speaks the protocol without our buffers.
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let n = ready!(Stream::poll_read(self.get_mut(), cx, buf.initialize_unfilled()))?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(self.get_mut(), cx, bytes)
+    }
+
+    /// Nothing waits in here that was said to be written.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_shutdown(self.get_mut(), cx)
     }
 }

@@ -24,6 +24,11 @@ impl Wire {
         Self { stream, input: Buffer::default(), output: Buffer::default() }
     }
 
+    /// Makes the socket at home in the caller's runtime. Errors: the system's.
+    pub fn rehome(self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.rehome()?, ..self })
+    }
+
     /// Reads what is there; 0 at the end. One system call, none while nothing is there.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let stream = &mut self.stream;

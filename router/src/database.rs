@@ -8,6 +8,7 @@ use shardway_config as config;
 use shardway_pool::catalog::{self, Catalog};
 use shardway_pool::control::{self, Control};
 use shardway_pool::shard::{Server, Shard};
+use shardway_pool::tls::Connector;
 use shardway_pool::{Login, ServerAddress};
 use shardway_shardmap::{Function, MapError, RangeEntry, ShardId, ShardMap};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Database {
     pub fn start(
         database: &config::Database,
         whole: &config::Config,
+        connector: &Arc<Connector>,
         old: Option<&Database>,
     ) -> Result<Arc<Self>, MapError> {
         let maps = database.groups.iter().map(shard_map).collect::<Result<Vec<_>, _>>()?;
@@ -67,7 +69,7 @@ impl Database {
                     .iter()
                     .enumerate()
                     .map(|(id, configured)| {
-                        let shard = shard(configured, whole, old);
+                        let shard = shard(configured, whole, connector, old);
                         if let Some(before) = old.and_then(|old| old.shard_before(&group.name, id)) {
                             shard.inherit(before.primary());
                         }
@@ -273,14 +275,24 @@ fn shard_map(group: &config::Group) -> Result<ShardMap, MapError> {
     ShardMap::new(function, group.shards.len() as u32)
 }
 
-fn shard(shard: &config::Shard, whole: &config::Config, old: Option<&Database>) -> Shard {
+fn shard(
+    shard: &config::Shard,
+    whole: &config::Config,
+    connector: &Arc<Connector>,
+    old: Option<&Database>,
+) -> Shard {
     let servers = std::iter::once(&shard.primary).chain(&shard.replicas);
-    Shard::new(servers.map(|endpoint| server(endpoint, whole, old)).collect())
+    Shard::new(servers.map(|endpoint| server(endpoint, whole, connector, old)).collect())
 }
 
 /// A server, the old one where nothing of it changed.
-fn server(endpoint: &config::Endpoint, whole: &config::Config, old: Option<&Database>) -> Arc<Server> {
-    let address = ServerAddress::new(endpoint, whole.pool.server_tls);
+fn server(
+    endpoint: &config::Endpoint,
+    whole: &config::Config,
+    connector: &Arc<Connector>,
+    old: Option<&Database>,
+) -> Arc<Server> {
+    let address = ServerAddress::new(endpoint, whole.pool.server_tls, connector.clone());
     let login = endpoint.user.as_ref().map(|user| Login::by_password(user, endpoint.password.as_ref()));
     let kept = old.into_iter().flat_map(|d| &d.groups).flat_map(|g| &g.shards).flat_map(|s| &s.servers);
     let same = |s: &&Arc<Server>| *s.address == address && s.login == login;

@@ -29,6 +29,7 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener) -> io::Result<()> {
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
     let mut text = proxy.metrics.text();
     pool_gauges(&proxy, &mut text);
+    worker_gauges(&proxy, &mut text);
     cache_counters(&proxy, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
@@ -173,6 +174,21 @@ fn gauge(
                 }
             }
         }
+    }
+}
+
+/// How the workers share the clients.
+fn worker_gauges(proxy: &Proxy, out: &mut String) {
+    let mut served = vec![0; proxy.workers.active()];
+    for client in proxy.client_handles() {
+        let worker = client.worker().0;
+        served.resize(served.len().max(worker + 1), 0);
+        served[worker] += 1;
+    }
+    let name = "shardway_worker_clients";
+    let _ = writeln!(out, "# HELP {name} Clients by the worker that serves them\n# TYPE {name} gauge");
+    for (worker, clients) in served.iter().enumerate() {
+        let _ = writeln!(out, "{name}{{worker=\"{}\"}} {clients}", worker + 1);
     }
 }
 

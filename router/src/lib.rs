@@ -24,3 +24,4 @@ pub mod serve;
 pub mod session;
 pub mod sql;
 pub mod support;
+pub mod workers;

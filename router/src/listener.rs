@@ -1,9 +1,9 @@
-//! Where clients come in: each worker listens on the same addresses and keeps what it accepts (SO_REUSEPORT on TCP),
-//! so that a client's whole life is on one thread. Several processes of one user may share a TCP address: the old and
+//! Where clients come in: the first worker accepts them, and serves them itself or has another one do it. Several processes of one user may share a TCP address: the old and
 //! the new one in a rolling restart. A Unix socket belongs to one process.
 
 use crate::client;
 use crate::proxy::{Phase, Proxy};
+use crate::workers::WorkerId;
 use shardway_config::Listen;
 use shardway_pool::stream::Stream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -59,21 +59,7 @@ impl Bound {
         Ok(bound)
     }
 
-    /// Listeners on the same addresses for one more worker. Errors: the system's.
-    pub fn share(&self) -> Result<Vec<Listener>, String> {
-        let tcp = self.tcp.iter().map(|(address, _)| {
-            bind(*address).map(Listener::Tcp).map_err(|e| format!("can't listen on {address}: {e}"))
-        });
-        let unix = self.unix.iter().map(|(file, socket)| {
-            socket
-                .try_clone()
-                .map(Listener::Unix)
-                .map_err(|e| format!("can't listen on {}: {e}", file.0.display()))
-        });
-        tcp.chain(unix).collect()
-    }
-
-    /// The first worker's listeners, the addresses for the log, and the socket files, which go when they are dropped.
+    /// The listeners, the addresses for the log, and the socket files, which go when they are dropped.
     pub fn open(self) -> (Vec<Listener>, Vec<String>, Vec<SocketFile>) {
         let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
         let names = tcp.chain(self.unix.iter().map(|(file, _)| file.0.display().to_string())).collect();
@@ -176,7 +162,24 @@ impl Accepting {
     }
 }
 
-/// Accepts until the proxy drains. To be run on the worker that is to serve the clients.
+/// Has a worker serve a client: most often this one.
+fn welcome(proxy: &Arc<Proxy>, stream: Stream) {
+    let worker = proxy.workers.place();
+    let proxy = proxy.clone();
+    if worker == WorkerId(0) {
+        tokio::spawn(client::serve(proxy, stream, worker));
+        return;
+    }
+    let runtime = proxy.workers.runtime(worker);
+    runtime.spawn(async move {
+        match stream.rehome() {
+            Ok(stream) => client::serve(proxy, stream, worker).await,
+            Err(e) => tracing::warn!("a client could not be moved to its worker: {e}"),
+        }
+    });
+}
+
+/// Accepts until the proxy drains. To be run on the first worker.
 pub async fn accept(proxy: Arc<Proxy>, listener: Listener) -> io::Result<()> {
     let listener = Accepting::new(listener)?;
     let mut phase = proxy.phase();
@@ -189,9 +192,7 @@ pub async fn accept(proxy: Arc<Proxy>, listener: Listener) -> io::Result<()> {
             _ = phase.changed() => continue,
         };
         match accepted {
-            Ok(stream) => {
-                tokio::spawn(client::serve(proxy.clone(), stream));
-            }
+            Ok(stream) => welcome(&proxy, stream),
             Err(e) => {
                 // Out of descriptors, most likely: those in use must come back first.
                 tracing::warn!("a client could not be accepted: {e}");

@@ -95,6 +95,10 @@ fn start_log(format: LogFormat) {
 fn check(file: &ConfigFile) -> ExitCode {
     match file.load() {
         Ok(config) => {
+            if let Err(problem) = shardway_router::support::certificates(&config) {
+                println!("{problem}");
+                return ExitCode::FAILURE;
+            }
             let refused = shardway_router::support::refused(&config).into_iter();
             let refused = refused.map(|what| format!("{what}: serve will not start with it"));
             for what in refused.chain(shardway_router::support::ignored(&config)) {

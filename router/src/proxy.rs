@@ -3,15 +3,17 @@
 use crate::client::auth::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
 use crate::database::Database;
 use crate::metrics::Metrics;
+use crate::workers::{WorkerId, Workers};
 use arc_swap::ArcSwap;
-use shardway_config::{AuthMethod, Config, Secret};
+use shardway_config::{AuthMethod, Config, Secret, TlsMode};
 use shardway_pool::cancel::{BackendKey, CancelTarget};
 use shardway_pool::settings::SharedSettings;
 use shardway_pool::shard::Server;
+use shardway_pool::tls::{Acceptor, Connector};
 use shardway_pool::{Credential, Login, PoolLimits, ScramKeys};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::sync::watch;
 
@@ -49,6 +51,8 @@ pub struct World {
     pub users: HashMap<String, User>,
     /// Databases by name.
     pub databases: HashMap<String, Arc<Database>>,
+    /// How clients are met by TLS, where it is on.
+    pub acceptor: Option<Acceptor>,
     /// Counts up with each reload.
     pub generation: u64,
 }
@@ -56,10 +60,13 @@ pub struct World {
 impl World {
     /// Builds what `config` says; what stays from `old` is kept. Errors: in words.
     pub fn build(config: Config, old: Option<&World>, salts: &SaltKey) -> Result<Self, String> {
+        let acceptor = acceptor(&config)?;
+        let connector = Connector::new(&config.pool.server_tls_files).map_err(|e| e.to_string())?;
+        let connector = Arc::new(connector);
         let mut databases = HashMap::new();
         for database in &config.databases {
             let before = old.and_then(|w| w.databases.get(&database.name)).map(|d| &**d);
-            let made = Database::start(database, &config, before)
+            let made = Database::start(database, &config, &connector, before)
                 .map_err(|e| format!("database {}: {e}", database.name))?;
             databases.insert(database.name.clone(), made);
         }
@@ -68,7 +75,7 @@ impl World {
             (user.name.clone(), lower_user(user, before, salts))
         };
         let users = config.users.iter().map(lower).collect();
-        Ok(Self { config, users, databases, generation: old.map_or(0, |w| w.generation + 1) })
+        Ok(Self { config, users, databases, acceptor, generation: old.map_or(0, |w| w.generation + 1) })
     }
 
     /// Who logs in to the servers of `database` when `user` is the client.
@@ -115,6 +122,16 @@ impl World {
     }
 }
 
+/// How clients are met by TLS. Errors: a file is wrong, or there is none; in words.
+pub fn acceptor(config: &Config) -> Result<Option<Acceptor>, String> {
+    let server = &config.server;
+    let acceptor = Acceptor::new(server.tls, &server.tls_files).map_err(|e| e.to_string())?;
+    if acceptor.is_none() && server.tls != TlsMode::Disable {
+        return Err("tls is on, and no certificate has been read".to_owned());
+    }
+    Ok(acceptor)
+}
+
 fn lower_user(user: &shardway_config::User, before: Option<&User>, salts: &SaltKey) -> User {
     let stored = user.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
     let stored = StoredSecret::parse(&stored);
@@ -149,7 +166,10 @@ fn lower_credential(password: &Secret, stored: &StoredSecret) -> Credential {
 #[derive(Debug, Default)]
 pub struct ClientHandle {
     targets: Mutex<Vec<Arc<CancelTarget>>>,
-    task: OnceLock<Waker>,
+    task: Mutex<Option<Waker>>,
+    worker: AtomicUsize,
+    /// The worker it is to move to, counted from 1; 0 for none.
+    moving: AtomicUsize,
 }
 
 impl ClientHandle {
@@ -158,14 +178,32 @@ impl ClientHandle {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which task serves the client. Once: a task's waker is good for its whole life, so that waiting for a
-    /// shutdown or a reload costs an idle client nothing.
-    pub fn attend(&self, task: &Waker) {
-        self.task.get_or_init(|| task.clone());
+    /// Says which task serves the client, and where. Once for each: a task's waker is good for its whole life, so that
+    /// waiting for a shutdown or a reload costs an idle client nothing.
+    pub fn attend(&self, task: &Waker, worker: WorkerId) {
+        self.worker.store(worker.0, Ordering::Release);
+        self.moving.store(0, Ordering::Release);
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+    }
+
+    /// The worker that serves it.
+    pub fn worker(&self) -> WorkerId {
+        WorkerId(self.worker.load(Ordering::Acquire))
+    }
+
+    /// Has its task move to another worker as soon as it is between transactions.
+    pub fn move_to(&self, worker: WorkerId) {
+        self.moving.store(worker.0 + 1, Ordering::Release);
+        self.wake();
+    }
+
+    /// The worker it is to move to.
+    pub fn destination(&self) -> Option<WorkerId> {
+        self.moving.load(Ordering::Acquire).checked_sub(1).map(WorkerId)
     }
 
     fn wake(&self) {
-        if let Some(task) = self.task.get() {
+        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
             task.wake_by_ref();
         }
     }
@@ -200,6 +238,8 @@ pub struct Proxy {
     progress: AtomicU8,
     /// The runtime of what is no client's.
     pub control: tokio::runtime::Handle,
+    /// The threads that serve clients.
+    pub workers: Workers,
     /// Held by a reload.
     pub reloading: tokio::sync::Mutex<()>,
     /// Where the configuration comes from, to read it again.
@@ -232,6 +272,7 @@ impl Proxy {
             phase: watch::Sender::new(Phase::Serving),
             progress: AtomicU8::new(0),
             control: tokio::runtime::Handle::current(),
+            workers: Workers::default(),
             reloading: tokio::sync::Mutex::default(),
             source,
             settings: SharedSettings::default(),
@@ -302,9 +343,13 @@ impl Proxy {
         self.phase.send_modify(|_| {});
     }
 
+    /// Every client's handle.
+    pub fn client_handles(&self) -> Vec<Arc<ClientHandle>> {
+        self.clients().values().cloned().collect()
+    }
+
     fn wake_clients(&self) {
-        let handles: Vec<_> = self.clients().values().cloned().collect();
-        handles.iter().for_each(|handle| handle.wake());
+        self.client_handles().iter().for_each(|handle| handle.wake());
     }
 
     /// How far a shutdown is, and its changes.

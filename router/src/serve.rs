@@ -1,15 +1,15 @@
 //! `shardway serve`: starts the workers, listens to signals, drains.
 
 use crate::client::auth::SaltKey;
-use crate::listener::{self, Bound, Listener, SocketFile};
+use crate::listener::{self, Bound, SocketFile};
 use crate::proxy::{Phase, Proxy, World};
+use crate::workers::{self, Worker, WorkerId};
 use crate::{admin, http, reload, support};
 use shardway_config::{Config, Source};
 use shardway_pool::server;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,15 +41,16 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     let proxy = Proxy::new(world, salts, source);
     let bound = Bound::bind(&proxy.world().config.server.listen)?;
     let http = bind_http(&proxy).await?;
-    let Workers { addresses, files, threads } = spawn_workers(&proxy, bound)?;
+    let (addresses, files) = spawn_workers(&proxy, bound)?;
     serve_http(&proxy, http);
     tokio::spawn(sweep(proxy.clone()));
+    tokio::spawn(workers::balance(proxy.clone()));
     tokio::spawn(admin::keep_stats(proxy.clone()));
     for database in proxy.world().databases.values() {
         tokio::spawn(database.clone().read_schema());
     }
     for address in &addresses {
-        tracing::info!(%address, workers = threads.len(), "listening");
+        tracing::info!(%address, "listening");
     }
     wait_for_end(&proxy, files).await.map_err(|e| format!("signals can't be had: {e}"))?;
     proxy.enter(Phase::Stopping);
@@ -63,52 +64,48 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     Ok(())
 }
 
-/// Workers that listen.
-struct Workers {
-    addresses: Vec<String>,
-    files: Vec<SocketFile>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// One current-thread runtime per worker, each with listeners of its own.
-fn spawn_workers(proxy: &Arc<Proxy>, bound: Bound) -> Result<Workers, String> {
+/// Starts the workers, one current-thread runtime each; the first one listens. Gives the addresses for the log and
+/// the files of Unix sockets.
+fn spawn_workers(proxy: &Arc<Proxy>, bound: Bound) -> Result<(Vec<String>, Vec<SocketFile>), String> {
     let wanted = proxy.world().config.server.worker_threads;
     let count = if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let mut shares = (1..count).map(|_| bound.share()).collect::<Result<Vec<_>, _>>()?;
-    let (first, addresses, files) = bound.open();
-    shares.push(first);
-    let mut threads = Vec::with_capacity(count);
-    for (id, listeners) in (1..).zip(shares) {
-        let proxy = proxy.clone();
-        let worker = std::thread::Builder::new()
-            .name(format!("worker-{id}"))
-            .spawn(move || work(id, &proxy, listeners))
+    let (listeners, addresses, files) = bound.open();
+    let (ready, started) = mpsc::channel();
+    for id in 0..count {
+        let ready = ready.clone();
+        std::thread::Builder::new()
+            .name(format!("worker-{}", id + 1))
+            .spawn(move || work(WorkerId(id), &ready))
             .map_err(|e| format!("a worker can't start: {e}"))?;
-        threads.push(worker);
     }
-    Ok(Workers { addresses, files, threads })
+    drop(ready);
+    let mut workers: Vec<(WorkerId, Worker)> = started.iter().take(count).collect();
+    if workers.len() < count {
+        return Err("a worker can't start".to_owned());
+    }
+    workers.sort_by_key(|(id, _)| id.0);
+    proxy.workers.assemble(workers.into_iter().map(|(_, worker)| worker).collect());
+    for listener in listeners {
+        let proxy = proxy.clone();
+        proxy.workers.runtime(WorkerId(0)).spawn(async move {
+            if let Err(e) = listener::accept(proxy, listener).await {
+                tracing::error!("a listener failed: {e}");
+            }
+        });
+    }
+    Ok((addresses, files))
 }
 
-fn work(id: u32, proxy: &Arc<Proxy>, listeners: Vec<Listener>) {
-    server::set_worker(id);
+/// A worker's thread: runs what is spawned on its runtime until the process ends.
+fn work(id: WorkerId, ready: &mpsc::Sender<(WorkerId, Worker)>) {
+    // Zero is every other thread.
+    server::set_worker(u32::try_from(id.0 + 1).unwrap_or(u32::MAX));
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return tracing::error!("a worker can't start: {e}"),
     };
-    runtime.block_on(async {
-        for listener in listeners {
-            let proxy = proxy.clone();
-            tokio::spawn(async move {
-                if let Err(e) = listener::accept(proxy, listener).await {
-                    tracing::error!("a listener failed: {e}");
-                }
-            });
-        }
-        let mut phase = proxy.phase();
-        let _ = phase.wait_for(|p| *p == Phase::Stopping).await;
-        // The sessions of this worker have been told; they end with the process.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    });
+    let _ = ready.send((id, Worker::this_thread(runtime.handle().clone())));
+    runtime.block_on(std::future::pending::<()>());
 }
 
 async fn bind_http(proxy: &Proxy) -> Result<Option<tokio::net::TcpListener>, String> {

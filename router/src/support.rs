@@ -1,21 +1,15 @@
 //! Settings that the contract has and this version does not carry out: `serve` refuses those that protect something,
 //! the others are named in a warning. To `check` they are valid, and worth a word.
 
-use shardway_config::hba;
-use shardway_config::{AuthMethod, ChangeStream, Config, PoolMode, Server, TlsMode, User};
+use shardway_config::{ChangeStream, Config, PoolMode, Server, TlsMode, User};
+use shardway_pool::tls::Connector;
 
 /// What must not be ignored, and is not carried out: in words, one for each setting.
 pub fn refused(config: &Config) -> Vec<String> {
     let server = &config.server;
     let other_mode = |user: &User| user.pool_mode.is_some_and(|m| m != PoolMode::Transaction);
-    let demands_tls =
-        |mode: TlsMode| matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
     let settings = [
-        (server.auth == AuthMethod::Cert, "auth = \"cert\""),
-        (has_cert(server), "the method cert in hba_file"),
         (server.auth_query.is_some(), "auth_query"),
-        (server.tls != TlsMode::Disable, "tls towards clients"),
-        (demands_tls(config.pool.server_tls), "server_tls beyond \"prefer\""),
         (server.audit_log.is_some(), "audit_log"),
         (config.pool.mode != PoolMode::Transaction, "a pool mode other than \"transaction\""),
         (config.users.iter().any(other_mode), "a user's pool_mode other than \"transaction\""),
@@ -24,10 +18,11 @@ pub fn refused(config: &Config) -> Vec<String> {
     set.map(|(_, what)| format!("{what} is not supported yet")).collect()
 }
 
-/// Whether a rule asks for a certificate.
-fn has_cert(server: &Server) -> bool {
-    let rules = server.hba.iter().flat_map(|hba| hba.rules());
-    rules.into_iter().any(|rule| matches!(rule.method, hba::Method::Cert(_)))
+/// Whether the certificates and keys that were read fit together. Errors: the first that does not, with the place that
+/// names its file.
+pub fn certificates(config: &Config) -> Result<(), String> {
+    crate::proxy::acceptor(config)?;
+    Connector::new(&config.pool.server_tls_files).map(drop).map_err(|e| e.to_string())
 }
 
 /// Rules that no connection can match.

@@ -11,9 +11,11 @@ use crate::groups::default_name;
 use crate::model;
 use crate::model::{
     Cache, Config, Endpoint, Group, Listen, LogFormat, Pool, Routing, Server, Shard, ShardFunction, TlsMode,
+    WorkerUse,
 };
 use crate::section::Section;
 use crate::source::Document;
+use crate::tls::TlsFiles;
 use crate::units::seconds;
 use crate::{cache, routing};
 
@@ -23,7 +25,7 @@ use super::values::{AuthType, SocketDir};
 use super::{Pgbouncer, User};
 
 /// Settings that [`Config`] holds, and with them what they stand for.
-pub(super) const HELD: [&str; 39] = [
+pub(super) const HELD: [&str; 41] = [
     "admin_users",
     "auth_file",
     "auth_hba_file",
@@ -59,6 +61,8 @@ pub(super) const HELD: [&str; 39] = [
     "server_login_retry",
     "server_reset_query",
     "server_tls_ca_file",
+    "server_tls_cert_file",
+    "server_tls_key_file",
     "server_tls_sslmode",
     "stats_users",
     "transaction_timeout",
@@ -70,7 +74,8 @@ impl Pgbouncer {
     ///
     /// What PgBouncer has no setting for is as in a `shardway.toml` that says nothing of it, but for `http`, which is
     /// off: several processes of one machine would ask for the same port. Databases that no [`Endpoint`] can hold
-    /// (several hosts, the abstract namespace) are left out rather than sent to a part of their servers.
+    /// (several hosts, the abstract namespace) are left out rather than sent to a part of their servers. The files of
+    /// certificates are named and not read.
     pub fn to_config(&self) -> Config {
         let (routing, cache) = defaults();
         let databases = self.databases.iter().filter_map(|database| self.database(database)).collect();
@@ -99,7 +104,9 @@ impl Pgbouncer {
             tls_cert: tls.client_tls_cert_file.clone(),
             tls_key: tls.client_tls_key_file.clone(),
             tls_client_ca: tls.client_tls_ca_file.clone(),
+            tls_files: TlsFiles::default(),
             worker_threads: 0,
+            worker_use: WorkerUse::Auto,
             max_client_conn: self.settings.pooling.max_client_conn,
             client_login_timeout: self.settings.serving.client_login_timeout,
             shutdown_timeout: seconds(60),
@@ -143,6 +150,9 @@ impl Pgbouncer {
             max_prepared_statements: pooling.max_prepared_statements,
             server_tls: tls.server_tls_sslmode,
             server_tls_ca: tls.server_tls_ca_file.clone(),
+            server_tls_cert: tls.server_tls_cert_file.clone(),
+            server_tls_key: tls.server_tls_key_file.clone(),
+            server_tls_files: TlsFiles::default(),
         }
     }
 

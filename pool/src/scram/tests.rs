@@ -27,7 +27,7 @@ fn keys() -> ScramKeys {
 }
 
 fn start(credential: &Credential) -> Exchange {
-    Exchange::start(credential, NONCE.to_owned()).unwrap().0
+    Exchange::start(credential, NONCE.to_owned(), Binding::Unsupported).unwrap().0
 }
 
 fn by_keys() -> Exchange {
@@ -51,8 +51,31 @@ fn server(answer: &[u8], nonce: &str, challenge: &str, secret: &ScramKeys) -> Op
 }
 
 #[test]
+fn keys_and_password_bind_to_the_same_channel() {
+    let hash: Arc<[u8]> = [7; 32].into();
+    for (binding, header, data) in [
+        (Binding::NotOffered, "y,,", &[][..]),
+        (Binding::EndPoint(hash.clone()), "p=tls-server-end-point,,", &hash[..]),
+    ] {
+        let bound = BASE64.encode([header.as_bytes(), data].concat());
+        for credential in [Credential::Scram(Arc::new(keys())), Credential::Password(Secret::new("pencil"))] {
+            let (exchange, first) = Exchange::start(&credential, NONCE.to_owned(), binding.clone()).unwrap();
+            let first = String::from_utf8(first).unwrap();
+            let nonce = first.strip_prefix(&format!("{header}n=,r=")).expect("our nonce");
+            let challenge = CHALLENGE.replacen(NONCE, nonce, 1);
+            let (exchange, answer) = exchange.challenged(challenge.as_bytes()).unwrap();
+            assert!(answer.starts_with(format!("c={bound},r=").as_bytes()), "{header}");
+            let last = server(&answer, nonce, &challenge, &keys()).expect("the proof is right");
+            exchange.finished(last.as_bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn keys_prove_what_the_password_proves_and_check_the_server() {
-    let (exchange, first) = Exchange::start(&Credential::Scram(Arc::new(keys())), NONCE.to_owned()).unwrap();
+    let (exchange, first) =
+        Exchange::start(&Credential::Scram(Arc::new(keys())), NONCE.to_owned(), Binding::Unsupported)
+            .unwrap();
     assert_eq!(first, b"n,,n=,r=rOprNGfwEbeRWgbNEkqO");
     let (exchange, answer) = exchange.challenged(CHALLENGE.as_bytes()).unwrap();
     let last = server(&answer, NONCE, CHALLENGE, &keys()).expect("the proof is right");
@@ -62,7 +85,7 @@ fn keys_prove_what_the_password_proves_and_check_the_server() {
 #[test]
 fn a_password_goes_through_the_same_steps() {
     let password = Credential::Password(Secret::new("pencil"));
-    let (exchange, first) = Exchange::start(&password, NONCE.to_owned()).unwrap();
+    let (exchange, first) = Exchange::start(&password, NONCE.to_owned(), Binding::Unsupported).unwrap();
     let nonce = str::from_utf8(&first).unwrap().strip_prefix("n,,n=,r=").unwrap().to_owned();
     let challenge = format!("r={nonce}more,s={SALT},i=4096");
     let (exchange, answer) = exchange.challenged(challenge.as_bytes()).unwrap();
@@ -74,9 +97,11 @@ fn a_password_goes_through_the_same_steps() {
 fn without_the_client_key_or_the_servers_own_secret_there_is_no_proof() {
     let ScramKeys { iterations, salt, stored_key, server_key, .. } = keys();
     let unlearned = ScramKeys::new(iterations, salt, stored_key, server_key);
-    let outcome = Exchange::start(&Credential::Scram(Arc::new(unlearned)), NONCE.to_owned());
+    let outcome =
+        Exchange::start(&Credential::Scram(Arc::new(unlearned)), NONCE.to_owned(), Binding::Unsupported);
     assert!(refused(outcome).ends_with("nobody has logged in with its password yet"));
-    let outcome = Exchange::start(&Credential::Md5(Secret::new("md5")), NONCE.to_owned());
+    let outcome =
+        Exchange::start(&Credential::Md5(Secret::new("md5")), NONCE.to_owned(), Binding::Unsupported);
     assert!(refused(outcome).ends_with("only an MD5 hash of the password is known"));
     for other in [CHALLENGE.replace("i=4096", "i=4097"), CHALLENGE.replace("s=W", "s=X")] {
         let outcome = by_keys().challenged(other.as_bytes());

@@ -133,9 +133,9 @@ impl Clients {
     /// Lists a client that has logged in, until its seat is dropped.
     pub fn enter(self: &Arc<Self>, who: Entrance, stream: &Stream) -> Seat {
         let unix = || Address { host: "unix".to_owned(), port: 0 };
-        let (peer, local, pid) = match stream {
-            Stream::Tcp(s) => (Address::of(s.peer_addr()), Address::of(s.local_addr()), None),
+        let (peer, local, pid) = match stream.socket() {
             Stream::Unix(s) => (unix(), unix(), s.peer_cred().ok().and_then(|peer| peer.pid())),
+            s => (Address::of(s.peer_addr()), Address::of(s.local_addr()), None),
         };
         let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
         let (since, notes) = (SystemTime::now(), Notes::default());

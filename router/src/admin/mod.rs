@@ -9,7 +9,7 @@
 //! | columns | value | because |
 //! |---|---|---|
 //! | `replication` | `none` | replication connections are refused |
-//! | `tls` | empty | there is no TLS yet |
+//! | `tls` | empty | not told |
 //! | `load_balance_hosts`; a database's `pool_mode` | NULL | neither is set by database |
 //! | `max_client_connections`, `max_user_client_connections` | 0 | there are no such limits |
 //! | a user's `pool_size`, `reserve_pool_size` | empty | without a size of its own |

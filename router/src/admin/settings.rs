@@ -114,6 +114,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     read("server.log_format", |c| c.server.log_format.to_string()),
     time!("server.shutdown_timeout", server.shutdown_timeout),
     fixed("server.worker_threads", |c| c.server.worker_threads.to_string()),
+    fixed("server.worker_use", |c| c.server.worker_use.to_string()),
     time!("server_check_delay", pool.server_check_delay),
     time!("server_connect_timeout", pool.server_connect_timeout),
     time!("server_idle_timeout", pool.server_idle_timeout),

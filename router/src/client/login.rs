@@ -1,6 +1,6 @@
 //! Authentication's shell: carries the messages between the client and the pure exchange in [`super::auth`].
 
-use super::auth::hba::{self, Demand};
+use super::auth::hba::{self, Certificate, Proof, Unwanted};
 use super::auth::{Authenticator, Method, Nonces, Request, Step};
 use super::startup::Hello;
 use super::{Rejected, peer};
@@ -9,6 +9,8 @@ use crate::proxy::{Proxy, World};
 use crate::reply;
 use shardway_config::hba::UserMap;
 use shardway_pool::frame;
+use shardway_pool::stream::Stream;
+use shardway_pool::tls::{TlsStream, certificate};
 use shardway_pool::wire::Wire;
 use std::sync::Arc;
 
@@ -17,10 +19,17 @@ pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &He
     let world = proxy.world();
     let server = &world.config.server;
     let peer = peer::of(&wire.stream, hello)?;
-    let demand = hba::demand(server.auth, server.hba.as_ref(), &peer);
-    match demand.map_err(|e| ClientError::fatal(e.sqlstate(), e.to_string()))? {
-        Demand::Password(method) => by_password(proxy, &world, wire, hello, method).await?,
-        Demand::Peer(map) => by_peer(wire, hello, map).await?,
+    let demand = hba::demand(server.auth, server.hba.as_ref(), &peer).map_err(unwanted)?;
+    let certificate = wire.stream.tls().and_then(TlsStream::peer_certificate);
+    if demand.certificate != Certificate::Unasked && certificate.is_none() {
+        return Err(unwanted(Unwanted::NoCertificate).into());
+    }
+    match demand.proof {
+        Proof::Password(method) => by_password(proxy, &world, wire, hello, method).await?,
+        Proof::Peer(map) => by_peer(wire, hello, map).await?,
+    }
+    if let Certificate::Named(map) = demand.certificate {
+        by_certificate(&wire.stream, hello, map)?;
     }
     may_enter(proxy, &world, hello)?;
     reply::authentication(&mut wire.output, &0u32.to_be_bytes());
@@ -36,7 +45,9 @@ async fn by_password(
 ) -> Result<(), Rejected> {
     let user = world.users.get(&hello.user);
     let secret = user.map(|user| user.secret.clone());
-    let mut step = Authenticator::start(method, &hello.user, secret, &proxy.salts, Nonces::random());
+    let end_point = wire.stream.tls().and_then(TlsStream::end_point).cloned();
+    let mut step =
+        Authenticator::start(method, &hello.user, secret, &proxy.salts, Nonces::random(), end_point);
     loop {
         match step {
             Step::Continue(state, request) => {
@@ -70,6 +81,23 @@ async fn by_peer(wire: &Wire, hello: &Hello, map: &UserMap) -> Result<(), Reject
     tracing::info!(user = hello.user, system_user, "login failed: the peer may not be this user");
     let message = format!("Peer authentication failed for user \"{}\"", hello.user);
     Err(ClientError::fatal("28000", message).into())
+}
+
+/// The certificate's CN has to be, or to be mapped to, the user.
+fn by_certificate(stream: &Stream, hello: &Hello, map: &UserMap) -> Result<(), ClientError> {
+    let shown = stream.tls().and_then(TlsStream::peer_certificate);
+    let name = shown.and_then(certificate::common_name);
+    if name.as_ref().is_some_and(|name| map.allows(name, &hello.user)) {
+        return Ok(());
+    }
+    let common_name = name.unwrap_or_default();
+    tracing::info!(user = hello.user, common_name, "login failed: the certificate is another user's");
+    let message = format!("certificate authentication failed for user \"{}\"", hello.user);
+    Err(ClientError::fatal("28000", message))
+}
+
+fn unwanted(reason: Unwanted) -> ClientError {
+    ClientError::fatal(reason.sqlstate(), reason.to_string())
 }
 
 /// Under trust, a user that the configuration does not name may not enter either, as in PgBouncer.

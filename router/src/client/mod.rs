@@ -6,12 +6,15 @@ pub mod auth;
 mod login;
 mod peer;
 mod startup;
+mod tls;
 
-use crate::admin::{self, clients::Entrance};
+use crate::admin;
+use crate::admin::clients::{Entrance, Seat};
 use crate::error::ClientError;
 use crate::proxy::{ADMIN_DATABASE, Phase, Proxy};
 use crate::reply;
 use crate::session::Session;
+use crate::workers::WorkerId;
 use shardway_pool::stream::Stream;
 use shardway_pool::wire::Wire;
 use startup::Hello;
@@ -51,7 +54,7 @@ impl Drop for Counted {
 }
 
 /// Serves one accepted connection until it ends.
-pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
+pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
     let before = proxy.connections.fetch_add(1, Ordering::AcqRel);
     let counted = Counted(proxy.clone());
     let mut wire = Wire::new(stream);
@@ -70,9 +73,7 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
     };
     match entered {
         Ok(hello) => {
-            let user = hello.user.clone();
-            Box::pin(converse(proxy, wire, hello)).await;
-            tracing::debug!(user, "client left");
+            Box::pin(converse(proxy, wire, hello, counted, here)).await;
         }
         Err(Rejected::Gone) => {}
         Err(Rejected::Error(error)) => {
@@ -81,7 +82,6 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream) {
             say_goodbye(&mut wire, &error).await;
         }
     }
-    drop(counted);
 }
 
 /// Startup and authentication.
@@ -98,20 +98,20 @@ async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Hello,
     Ok(hello)
 }
 
-/// The session, or the admin console.
-async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
-    proxy.metrics.clients.inc();
+/// The admin console, or a session: that is a task of its own, so that an idle client is no more than its session.
+async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello, counted: Counted, here: WorkerId) {
     let world = proxy.world();
     let is_console = is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
     let seat = proxy.admin.clients.enter(entrance(&hello, is_console), &wire.stream);
+    let presence = Presence::new(proxy.clone(), counted, seat);
     let outcome =
         if is_console { admin::serve(&proxy, &mut wire, &hello.user).await } else { open(&proxy, hello) };
     match outcome {
         Ok(Some(greeting)) => {
-            seat.client.is_served_by(&greeting.cancel);
+            presence.seat.client.is_served_by(&greeting.cancel);
             let mut session = Session::new(proxy.clone(), world, wire, greeting);
             match session.greet().await {
-                Ok(()) => session.run().await,
+                Ok(()) => stay(session, presence, here, here),
                 Err(error) => {
                     proxy.metrics.login_failures.inc();
                     session.refuse(&error).await;
@@ -121,7 +121,42 @@ async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello) {
         Ok(None) => {}
         Err(error) => say_goodbye(&mut wire, &error).await,
     }
-    proxy.metrics.clients.dec();
+}
+
+/// What counts a client that is in, while it is.
+struct Presence {
+    proxy: Arc<Proxy>,
+    seat: Seat,
+    _counted: Counted,
+}
+
+impl Presence {
+    fn new(proxy: Arc<Proxy>, counted: Counted, seat: Seat) -> Self {
+        proxy.metrics.clients.inc();
+        Self { proxy, seat, _counted: counted }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.proxy.metrics.clients.dec();
+    }
+}
+
+/// Serves a client that is in, on one worker after another.
+fn stay(session: Session, presence: Presence, from: WorkerId, on: WorkerId) {
+    let runtime = presence.proxy.workers.runtime(on);
+    runtime.spawn(async move {
+        let session = if from == on { Ok(session) } else { session.rehome() };
+        let session = match session {
+            Ok(session) => session,
+            Err(e) => return tracing::warn!("a client could not be moved to another worker: {e}"),
+        };
+        if let Some(session) = session.run(on).await {
+            let next = session.destination().unwrap_or(on);
+            stay(session, presence, on, next);
+        }
+    });
 }
 
 /// Who comes in, for SHOW CLIENTS.

@@ -12,12 +12,8 @@ const LARGEST_ENTRY: usize = 64 * 1024;
 
 /// A connection as the rules of an hba file see it. Errors: it is gone.
 pub(super) fn of<'a>(stream: &Stream, hello: &'a Hello) -> io::Result<Peer<'a>> {
-    let origin = match stream {
-        Stream::Tcp(socket) => Origin::Tcp(socket.peer_addr()?.ip()),
-        Stream::Unix(_) => Origin::Local,
-    };
-    // Nobody is offered TLS yet.
-    Ok(Peer { origin, tls: false, database: &hello.database, user: &hello.user })
+    let origin = if stream.is_unix() { Origin::Local } else { Origin::Tcp(stream.peer_addr()?.ip()) };
+    Ok(Peer { origin, tls: stream.tls().is_some(), database: &hello.database, user: &hello.user })
 }
 
 /// The operating system's user at the other end; `None` where there is none, or none of a name.

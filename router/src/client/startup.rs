@@ -1,17 +1,17 @@
 //! The first packets of a connection: SSL and GSS requests, cancel requests, the startup message.
 
-use super::Rejected;
+use super::{Rejected, tls};
 use crate::error::ClientError;
 use crate::proxy::Proxy;
 use shardway_pool::cancel::{BackendKey, CANCEL_CODE};
 use shardway_pool::frame;
 use shardway_pool::settings::Settings;
+use shardway_pool::tls::SSL_REQUEST;
 use shardway_pool::wire::Wire;
 use std::sync::Arc;
 
 /// The largest startup packet (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_STARTUP: usize = 10_000;
-const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
 /// What a startup message asks for.
@@ -28,28 +28,25 @@ pub(crate) struct Hello {
     pub unknown_options: Vec<String>,
 }
 
-/// Reads packets up to the startup message. A cancel request is carried out, and ends the connection.
+/// Reads packets up to the startup message, with the handshake of TLS on the way. A cancel request is carried out, and
+/// ends the connection.
 pub(crate) async fn hello(proxy: &Arc<Proxy>, wire: &mut Wire) -> Result<Hello, Rejected> {
+    tls::if_direct(proxy, wire).await?;
     loop {
         let packet = packet(wire).await?;
         let (code, rest) = frame::i32(&packet).ok_or_else(invalid)?;
         match code as u32 {
-            SSL_REQUEST | GSS_REQUEST => {
-                // What was sent behind the request came before any encryption: nobody may slip that in.
-                if !wire.input.is_empty() {
-                    return Err(ClientError::protocol(
-                        "received unencrypted data after SSL or GSSAPI request",
-                    )
-                    .into());
-                }
-                wire.output.push(b'N');
-                wire.flush().await?;
-            }
+            SSL_REQUEST if wire.stream.tls().is_none() => tls::on_request(proxy, wire).await?,
+            GSS_REQUEST if wire.stream.tls().is_none() => tls::refuse(wire).await?,
+            // By TLS or not: clients before PostgreSQL 17 can't ask by TLS.
             CANCEL_CODE => {
                 if let Some(key) = BackendKey::parse(rest) {
                     proxy.cancel(key).await;
                 }
                 return Err(Rejected::Gone);
+            }
+            version if version >> 16 == 3 && tls::is_missing(proxy, wire) => {
+                return Err(ClientError::fatal("28000", "SSL required").into());
             }
             version if version >> 16 == 3 => return Ok(startup(rest, version as u16)?),
             version => {

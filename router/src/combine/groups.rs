@@ -55,7 +55,7 @@ impl<'a> Combiner<'a> {
         }
     }
 
-    /// Takes in the body of the first shard's RowDescription, before any row.
+    /// Takes in the body of a shard's RowDescription, before any row.
     pub fn describe(&mut self, body: &[u8]) -> Result<(), CombineError> {
         self.columns = rows::describe(body, self.shape)?;
         Ok(())

@@ -5,25 +5,22 @@
 //! done is [`crate::combine`]'s matter.
 
 mod aggregates;
+mod keys;
 mod order;
 mod types;
 
 use super::Refusal;
 use super::facts::Node;
-use super::output::output_name;
 use super::query::direct_queries;
 use super::rewrite::Clauses;
 use super::scatter::{Context, Count, item_expr, time_dependent};
 use super::scope::folded;
 use crate::combine::{Aggregate, Shape};
 use crate::schema::GroupId;
-use shardway_pool::catalog::Column;
+use keys::Key;
 use shardway_pool::frame;
-use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Value, Visit, Visitor,
-};
+use sqlparser::ast::{Distinct, Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Visit, Visitor};
 use std::ops::ControlFlow;
-use types::Identity;
 
 /// What each shard is asked, and how the answers become one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,22 +49,14 @@ impl Combine {
     }
 }
 
-/// A column that rows are grouped by.
-struct Key {
-    node: Node,
-    column: Column,
-    /// As the statement names it.
-    name: String,
-    /// Where its values are told apart.
-    place: usize,
-}
-
 /// What a select item is.
 enum Output {
     /// The key with this number.
     Key(usize),
     /// The aggregate with this number.
     Aggregate(usize),
+    /// A literal or a parameter: the same on every shard.
+    Constant,
 }
 
 /// A plan while it is made.
@@ -81,8 +70,7 @@ struct Making<'a> {
     aggregates: Vec<Aggregate>,
 }
 
-/// Whether a SELECT groups or removes duplicates, or calls something that may be an aggregate.
-pub(super) fn not_supported(what: impl std::fmt::Display) -> Refusal {
+fn not_supported(what: impl std::fmt::Display) -> Refusal {
     Refusal::unsupported(format!("{what} over several shards is not supported yet"))
 }
 
@@ -93,21 +81,8 @@ impl Context<'_> {
             return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
         };
         self.check_combined(query, select)?;
-        let clauses = Clauses::of(self.sql, self.places)?;
         let (limit, offset) = self.limit(query)?;
-        let known = |item: &SelectItem| item_expr(item).is_some();
-        if clauses.items() != select.projection.len() && select.projection.iter().all(known) {
-            return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
-        }
-        let mut making = Making {
-            context: self,
-            select,
-            clauses,
-            hidden: Vec::new(),
-            keys: Vec::new(),
-            outputs: Vec::new(),
-            aggregates: Vec::new(),
-        };
+        let mut making = Making::of(self, select)?;
         making.keys()?;
         making.outputs()?;
         let order = making.order(query)?;
@@ -162,7 +137,23 @@ impl Context<'_> {
     }
 }
 
-impl Making<'_> {
+impl<'a> Making<'a> {
+    fn of(context: &'a Context<'a>, select: &'a Select) -> Result<Self, Refusal> {
+        let clauses = Clauses::of(context.sql, context.places)?;
+        if clauses.items() != select.projection.len() {
+            return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
+        }
+        Ok(Self {
+            context,
+            select,
+            clauses,
+            hidden: Vec::new(),
+            keys: Vec::new(),
+            outputs: Vec::new(),
+            aggregates: Vec::new(),
+        })
+    }
+
     /// Adds a hidden column; gives its place. One that is there already is not added again.
     fn hide(&mut self, sql: String) -> usize {
         let at = self.hidden.iter().position(|known| *known == sql).unwrap_or_else(|| {
@@ -174,86 +165,6 @@ impl Making<'_> {
 
     fn node(&self, expr: &Expr) -> Option<Node> {
         self.context.scopes.resolve(self.context.scope, expr)
-    }
-
-    /// What rows are grouped by.
-    fn keys(&mut self) -> Result<(), Refusal> {
-        if matches!(self.select.distinct, Some(Distinct::Distinct)) {
-            for item in &self.select.projection {
-                let expr = item_expr(item).ok_or_else(|| not_supported("DISTINCT over *"))?;
-                self.key(expr)?;
-            }
-            return Ok(());
-        }
-        let GroupByExpr::Expressions(list, modifiers) = &self.select.group_by else {
-            return Err(not_supported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(not_supported("GROUP BY with a modifier"));
-        }
-        for item in list {
-            let expr = self.grouped(item)?;
-            self.key(&expr)?;
-        }
-        Ok(())
-    }
-
-    /// What a GROUP BY item means: an ordinal, a column of the input, or else an output's name. Source:
-    /// `findTargetlistEntrySQL92`.
-    fn grouped(&self, item: &Expr) -> Result<Expr, Refusal> {
-        let refused = || not_supported(format!("GROUP BY {item}"));
-        match item {
-            Expr::Nested(inner) => self.grouped(inner),
-            Expr::Value(v) => {
-                let Value::Number(text, _) = &v.value else { return Err(refused()) };
-                let ordinal: usize = text.parse().map_err(|_| refused())?;
-                let output = ordinal.checked_sub(1).and_then(|n| self.select.projection.get(n));
-                output.and_then(item_expr).cloned().ok_or_else(refused)
-            }
-            Expr::Identifier(name) if self.node(item).is_none() => {
-                let name = folded(name);
-                let mut outputs = self.select.projection.iter().filter(|i| output_name(i).may_be(&name));
-                match (outputs.next(), outputs.next()) {
-                    // Every table has these, though no catalog lists them.
-                    _ if types::is_system_column(&name) => Err(refused()),
-                    (Some(output), None) => item_expr(output).cloned().ok_or_else(refused),
-                    _ => Err(refused()),
-                }
-            }
-            _ => Ok(item.clone()),
-        }
-    }
-
-    fn key(&mut self, expr: &Expr) -> Result<(), Refusal> {
-        let plain = || not_supported(format!("grouping by {expr}, which is no plain column,"));
-        let node = self.node(expr).ok_or_else(plain)?;
-        if self.keys.iter().any(|key| key.node == node) {
-            return Ok(());
-        }
-        let column = self.context.column_of(&node).ok_or_else(plain)?;
-        let name = expr.to_string();
-        let place = match types::identity(&column) {
-            Some(Identity::Own) => match self.shown(&node) {
-                Some(place) => place,
-                None => self.hide(format!("({name})::pg_catalog.text")),
-            },
-            Some(Identity::Encoded(before, after)) => self.hide(format!("{before}{name}{after}")),
-            None => {
-                let what = format!(
-                    "grouping by {name}: equal values of type {} may differ, which",
-                    column.type_name
-                );
-                return Err(not_supported(what));
-            }
-        };
-        self.keys.push(Key { node, column, name, place });
-        Ok(())
-    }
-
-    /// The output that shows a column.
-    fn shown(&self, node: &Node) -> Option<usize> {
-        let shows = |item: &SelectItem| item_expr(item).and_then(|e| self.node(e)).as_ref() == Some(node);
-        self.select.projection.iter().position(shows)
     }
 
     fn outputs(&mut self) -> Result<(), Refusal> {
@@ -271,6 +182,7 @@ impl Making<'_> {
                     self.aggregates.push(aggregate);
                     Output::Aggregate(self.aggregates.len() - 1)
                 }
+                (None, Expr::Value(_)) => Output::Constant,
                 (None, _) => {
                     return Err(not_supported(format!(
                         "{expr}, which is neither a grouped column nor an aggregate,"

@@ -27,10 +27,10 @@ pub(super) struct Clauses<'a> {
 impl<'a> Clauses<'a> {
     /// Those of a statement that is known to be a SELECT … FROM …
     pub(super) fn of(sql: &'a str, places: &Places<'_>) -> Result<Self, Refusal> {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok();
-        let found = tokens.as_deref().and_then(|tokens| Marks::find(tokens));
         let confused = || Refusal::unsupported("the statement's clauses could not be told apart");
-        let (tokens, marks) = tokens.as_deref().zip(found).ok_or_else(confused)?;
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
+        let tokens = tokens.map_err(|_| confused())?;
+        let marks = Marks::find(&tokens);
         let at = |n: usize| {
             let start = tokens[n].span.start;
             places.offset(start.line, start.column).ok_or_else(confused)
@@ -40,7 +40,7 @@ impl<'a> Clauses<'a> {
         };
         Ok(Self {
             sql,
-            from: at(marks.from)?,
+            from: at(marks.from.ok_or_else(confused)?)?,
             order: marks.order.map(at).transpose()?,
             limit: marks.limit.map(at).transpose()?,
             end: marks.end.map_or(Ok(sql.len()), at)?,
@@ -87,10 +87,11 @@ impl<'a> Clauses<'a> {
     }
 }
 
-/// Tokens at which top-level clauses begin.
+/// Tokens at which top-level clauses begin, while they are looked for.
 #[derive(Default)]
 struct Marks {
-    from: usize,
+    depth: i32,
+    from: Option<usize>,
     order: Option<usize>,
     limit: Option<usize>,
     end: Option<usize>,
@@ -98,51 +99,66 @@ struct Marks {
 }
 
 impl Marks {
-    fn find(tokens: &[TokenWithSpan]) -> Option<Self> {
+    fn find(tokens: &[TokenWithSpan]) -> Self {
         let mut marks = Self { calls: vec![None], ..Self::default() };
-        let mut depth = 0i32;
-        let mut from = None;
         let mut before: Option<(usize, Keyword)> = None;
         for (i, token) in tokens.iter().enumerate() {
-            match &token.token {
+            let last = match &token.token {
                 Token::Whitespace(_) => continue,
-                Token::LParen | Token::LBracket => {
-                    if from.is_none() && depth == 0 {
-                        marks.calls.last_mut()?.get_or_insert((i, i));
-                    }
-                    depth += 1;
-                }
-                Token::RParen | Token::RBracket => {
-                    depth -= 1;
-                    if let (None, 0, Some(call)) = (from, depth, marks.calls.last_mut()?) {
-                        call.1 = i;
-                    }
-                }
-                Token::Comma if depth == 0 && from.is_none() => marks.calls.push(None),
-                Token::SemiColon if depth == 0 => {
+                _ => before.take(),
+            };
+            match &token.token {
+                Token::LParen | Token::LBracket => marks.open(i),
+                Token::RParen | Token::RBracket => marks.close(i),
+                Token::Comma if marks.depth == 0 && marks.from.is_none() => marks.calls.push(None),
+                Token::SemiColon if marks.depth == 0 => {
                     marks.end = Some(i);
                     break;
                 }
-                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
-                    let last = before.replace((i, word.keyword));
-                    match (word.keyword, last) {
-                        // IS DISTINCT FROM
-                        (Keyword::FROM, Some((_, Keyword::DISTINCT))) => {}
-                        (Keyword::FROM, _) if from.is_none() => from = Some(i),
-                        (Keyword::BY, Some((order, Keyword::ORDER))) if from.is_some() => {
-                            marks.order.get_or_insert(order);
-                        }
-                        (Keyword::LIMIT | Keyword::OFFSET, _) if from.is_some() => {
-                            marks.limit.get_or_insert(i);
-                        }
-                        _ => {}
-                    }
-                    continue;
+                Token::Word(word) if marks.depth == 0 && word.quote_style.is_none() => {
+                    marks.word(i, word.keyword, last);
+                    before = Some((i, word.keyword));
                 }
                 _ => {}
             }
-            before = None;
         }
-        Some(Self { from: from?, ..marks })
+        marks
+    }
+
+    /// The select item that a token belongs to, if it is at the top of one.
+    fn item(&mut self) -> Option<&mut Option<(usize, usize)>> {
+        let inside = self.from.is_none() && self.depth == 0;
+        self.calls.last_mut().filter(|_| inside)
+    }
+
+    fn open(&mut self, at: usize) {
+        if let Some(call) = self.item() {
+            call.get_or_insert((at, at));
+        }
+        self.depth += 1;
+    }
+
+    fn close(&mut self, at: usize) {
+        self.depth -= 1;
+        if let Some(Some(call)) = self.item() {
+            call.1 = at;
+        }
+    }
+
+    fn word(&mut self, at: usize, word: Keyword, before: Option<(usize, Keyword)>) {
+        match (word, before) {
+            // IS DISTINCT FROM
+            (Keyword::FROM, Some((_, Keyword::DISTINCT))) => {}
+            (Keyword::FROM, _) => {
+                self.from.get_or_insert(at);
+            }
+            (Keyword::BY, Some((order, Keyword::ORDER))) if self.from.is_some() => {
+                self.order.get_or_insert(order);
+            }
+            (Keyword::LIMIT | Keyword::OFFSET, _) if self.from.is_some() => {
+                self.limit.get_or_insert(at);
+            }
+            _ => {}
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Combining several shards' groups. All of the answers are read before the first row is given: the last one may still
-//! change every group.
+//! change every group. They are read as they come, none before another.
 
 use super::End;
 use super::Session;
 use super::asked::Window;
+use super::relay::MAX_AHEAD;
 use super::scatter::{FLUSH_AT, broken_row};
 use super::simple::Failure;
 use crate::combine::{CombineError, Combiner};
@@ -13,15 +14,18 @@ use crate::plan::combine::Combine;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::server::ServerConn;
 use shardway_pool::wire::Wire;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// One shard's answer while it is read.
-struct Reading<'a, 'b> {
-    /// The shard's number among those that are asked.
-    number: usize,
-    combiner: &'a mut Combiner<'b>,
+/// The answers while they are read.
+struct Reading<'a> {
+    combiner: Combiner<'a>,
     combine: &'a Combine,
-    /// Whether the client is still to be told of its columns.
+    /// Whether a shard has said what the columns are.
+    described: bool,
+    /// Whether the client is to be told.
     describe: bool,
 }
 
@@ -35,32 +39,50 @@ impl Session {
         describe: bool,
     ) -> Result<u64, Failure> {
         let max = usize::try_from(self.world.config.routing.gather_max_bytes).unwrap_or(usize::MAX);
-        let mut combiner = Combiner::new(&combine.shape, max);
-        for (number, &index) in servers.iter().enumerate() {
-            let mut reading =
-                Reading { number, combiner: &mut combiner, combine, describe: describe && number == 0 };
+        let combiner = Combiner::new(&combine.shape, max);
+        let mut reading = Reading { combiner, combine, described: false, describe };
+        poll_fn(|cx| self.poll_answers(cx, servers, &mut reading)).await?;
+        self.give_back(servers);
+        self.give_groups(&reading.combiner, window).await
+    }
+
+    /// Reads what comes from whichever shard, so that the first error ends it all. Ready when all are through.
+    fn poll_answers(
+        &mut self,
+        cx: &mut Context<'_>,
+        servers: &[usize],
+        reading: &mut Reading<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        let mut waiting = false;
+        for (shard, &index) in servers.iter().enumerate() {
             let server = &mut self.servers[index].lease;
-            loop {
-                match reading.take(server, &mut self.client) {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(failure) => {
-                        self.proxy
-                            .metrics
-                            .server_errors
-                            .inc_by(u64::from(matches!(failure, Failure::ServerError(_))));
-                        return Err(failure);
+            while server.outstanding > 0 {
+                let cause = match server.wire.poll_fill(cx) {
+                    Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
+                    Poll::Ready(Ok(_)) => {
+                        reading.take(shard, server, &mut self.client).inspect_err(|failure| {
+                            let said = u64::from(matches!(failure, Failure::ServerError(_)));
+                            self.proxy.metrics.server_errors.inc_by(said);
+                        })?;
+                        continue;
                     }
-                }
-                if let Err(e) = server.wire.fill().await {
-                    let error = server.lost(&e);
-                    server.outstanding = 1;
-                    return Err(ClientError::from(error).into());
-                }
+                    Poll::Ready(Err(cause)) => cause,
+                    Poll::Pending => {
+                        waiting = true;
+                        break;
+                    }
+                };
+                server.outstanding = 1;
+                return Poll::Ready(Err(ClientError::from(server.lost(&cause)).into()));
             }
         }
-        self.give_back(servers);
-        self.give_groups(&combiner, window).await
+        if !waiting {
+            return Poll::Ready(Ok(()));
+        }
+        // Nobody would want the answer of a client that is gone.
+        self.client
+            .poll_end(cx, MAX_AHEAD)
+            .map(|()| Err(End::Client(io::ErrorKind::UnexpectedEof.into()).into()))
     }
 
     /// The servers are not needed for what is left to do.
@@ -88,21 +110,21 @@ impl Session {
     }
 }
 
-impl Reading<'_, '_> {
-    /// Takes in what was read of a shard's answer. Whether that is all of it.
-    fn take(&mut self, server: &mut ServerConn, client: &mut Wire) -> Result<bool, Failure> {
+impl Reading<'_> {
+    /// Takes in what was read of a shard's answer, up to its ReadyForQuery.
+    fn take(&mut self, shard: usize, server: &mut ServerConn, client: &mut Wire) -> Result<(), Failure> {
         let mut used = 0;
         let taken = loop {
             let left = &server.wire.input.filled()[used..];
             let (tag, body) = match frame::first(left, frame::MAX_MESSAGE) {
                 Ok(Some(message)) => message,
-                Ok(None) => break Ok(false),
+                Ok(None) => break Ok(()),
                 Err(_) => break Err(broken_row().into()),
             };
-            let len = HEADER + body.len();
+            used += HEADER + body.len();
             let done = match tag {
-                b'D' => self.combiner.row(self.number, body).map_err(|e| combining(e).into()),
-                b'T' => self.described(body, client),
+                b'D' => self.combiner.row(shard, body).map_err(|e| combining(e).into()),
+                b'T' => self.describe(body, client),
                 b'E' => Err(Failure::ServerError(body.to_vec())),
                 b'N' => {
                     frame::put(&mut client.output, b'N', body);
@@ -116,12 +138,10 @@ impl Reading<'_, '_> {
                 b'Z' => {
                     server.status = body.first().copied().unwrap_or(b'E');
                     server.outstanding -= 1;
-                    used += len;
-                    break Ok(true);
+                    break Ok(());
                 }
                 _ => Ok(()),
             };
-            used += len;
             if let Err(failure) = done {
                 break Err(failure);
             }
@@ -130,8 +150,9 @@ impl Reading<'_, '_> {
         taken
     }
 
-    fn described(&mut self, body: &[u8], client: &mut Wire) -> Result<(), Failure> {
-        if self.number > 0 {
+    /// All shards describe the same columns: the first one is believed.
+    fn describe(&mut self, body: &[u8], client: &mut Wire) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.described, true) {
             return Ok(());
         }
         self.combiner.describe(body).map_err(combining)?;

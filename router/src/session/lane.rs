@@ -41,6 +41,14 @@ pub(super) enum Work {
     Batch(Batch),
 }
 
+/// What is to be done outside of the fast lane.
+pub(super) enum Next {
+    /// A message that was taken up, or whatever comes next.
+    Long(Option<Work>),
+    /// The session is to move to another worker; nothing is under way.
+    Move,
+}
+
 /// A statement that waits for a server.
 pub(super) struct Queued {
     turn: Turn,
@@ -68,9 +76,8 @@ enum Seat {
 }
 
 impl Session {
-    /// Runs statements as long as they fit. Ready when there is something for the long way: a message that was taken up
-    /// already, or whatever comes next.
-    pub(super) fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Work>, End>> {
+    /// Runs statements as long as they fit.
+    pub(super) fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, End>> {
         loop {
             if self.flight.is_some() {
                 ready!(self.poll_flight(cx))?;
@@ -78,17 +85,20 @@ impl Session {
             if self.queued.is_some()
                 && let Departure::Long(work) = ready!(self.poll_queued(cx))?
             {
-                return Poll::Ready(Ok(work));
+                return Poll::Ready(Ok(Next::Long(work)));
             }
             if self.flight.is_some() {
                 continue;
             }
             if !self.client.output.is_empty() || self.skipping || self.is_disturbed() {
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(Ok(Next::Long(None)));
             }
             if self.client.input.is_empty() {
+                if self.registration.handle.destination().is_some() && self.transaction.is_none() {
+                    return Poll::Ready(Ok(Next::Move));
+                }
                 if !self.idle_limit().0.is_zero() {
-                    return Poll::Ready(Ok(None));
+                    return Poll::Ready(Ok(Next::Long(None)));
                 }
                 match ready!(self.client.poll_fill(cx)) {
                     Ok(0) => return Poll::Ready(Err(End::Client(io::ErrorKind::UnexpectedEof.into()))),
@@ -97,7 +107,7 @@ impl Session {
                 }
             }
             if let Departure::Long(work) = self.depart() {
-                return Poll::Ready(Ok(work));
+                return Poll::Ready(Ok(Next::Long(work)));
             }
         }
     }

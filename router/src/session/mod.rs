@@ -33,8 +33,9 @@ use crate::plan_cache::SearchPath;
 use crate::proxy::{ClientHandle, Phase, Proxy, World};
 use crate::reply;
 use crate::schema::ShardRef;
+use crate::workers::WorkerId;
 use caching::WriteMark;
-use lane::Work;
+use lane::{Next, Work};
 use prepared::Prepared;
 use relay::Step;
 use servers::Participant;
@@ -81,15 +82,30 @@ pub struct Greeting {
     pub cancel: Arc<ClientHandle>,
 }
 
+/// By what others find a client; over with its session.
+struct Registration {
+    proxy: Arc<Proxy>,
+    key: BackendKey,
+    handle: Arc<ClientHandle>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // A cancel that comes later must not find a server that is somebody else's.
+        self.handle.targets().clear();
+        self.proxy.unregister(self.key);
+    }
+}
+
 /// One client's session.
 pub struct Session {
+    /// Before the servers: it goes first.
+    registration: Registration,
     proxy: Arc<Proxy>,
     world: Arc<World>,
     database: Arc<Database>,
     user: String,
     client: Wire,
-    key: BackendKey,
-    cancel: Arc<ClientHandle>,
     /// What the startup message asked for: RESET ALL goes back to it.
     startup: Arc<Settings>,
     /// What is set now.
@@ -141,6 +157,7 @@ impl Session {
     /// A session for a client that has logged in.
     pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Self {
         let settings = proxy.settings.share(greeting.settings);
+        let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
         let mut session = Self {
             path: SearchPath::of_user(&greeting.user).into(),
             proxy,
@@ -149,8 +166,7 @@ impl Session {
             user: greeting.user,
             client,
             next_shard: greeting.key.pid,
-            key: greeting.key,
-            cancel: greeting.cancel,
+            registration,
             startup: settings.clone(),
             settings,
             told: parameters::Told::default(),
@@ -176,12 +192,18 @@ impl Session {
         session
     }
 
-    /// Serves the client until it leaves.
-    pub async fn run(mut self) {
-        poll_fn(|cx| Poll::Ready(self.cancel.attend(cx.waker()))).await;
+    /// Serves the client until it leaves, or is to move to another worker: then this gives the session back, with
+    /// nothing under way.
+    pub async fn run(mut self, here: WorkerId) -> Option<Session> {
+        poll_fn(|cx| {
+            self.registration.handle.attend(cx.waker(), here);
+            Poll::Ready(())
+        })
+        .await;
         let end = loop {
             let work = match poll_fn(|cx| self.poll_lane(cx)).await {
-                Ok(work) => work,
+                Ok(Next::Long(work)) => work,
+                Ok(Next::Move) => return Some(self),
                 Err(end) => break end,
             };
             // On the heap while it lasts: an idle client waits in the fast lane.
@@ -190,6 +212,12 @@ impl Session {
             }
             self.leased = None;
         };
+        Box::pin(self.end(end)).await;
+        None
+    }
+
+    /// The client is gone, or must go.
+    async fn end(mut self, end: End) {
         match end {
             End::Terminated => {}
             End::Client(e) => tracing::debug!(user = self.user, "client is gone: {e}"),
@@ -202,7 +230,16 @@ impl Session {
         self.transaction = None;
         self.roll_back_servers().await;
         self.end_write().await;
-        self.proxy.unregister(self.key);
+    }
+
+    /// The worker that it is to move to.
+    pub fn destination(&self) -> Option<WorkerId> {
+        self.registration.handle.destination()
+    }
+
+    /// Makes its client's socket at home on the worker that calls. Errors: the system's.
+    pub fn rehome(self) -> io::Result<Self> {
+        Ok(Self { client: self.client.rehome()?, ..self })
     }
 
     /// Tells a client why it can't be served, and closes it.
@@ -219,6 +256,9 @@ impl Session {
             None => {}
         }
         relay::flush(&mut self.client).await?;
+        if self.client.input.is_empty() && !self.hear().await? {
+            return Ok(());
+        }
         let header = loop {
             match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
                 Ok(Some(header)) => break header,
@@ -290,22 +330,21 @@ impl Session {
         self.barriers = database.all_shards().map(barrier).collect();
     }
 
-    /// Waits for input: no longer than an idle client may, and not past a shutdown or its own place in a new world.
+    /// Waits for more of a message: no longer than an idle client may, and not past a shutdown.
     async fn wait_for_client(&mut self) -> Result<(), End> {
-        loop {
-            let (limit, code, name) = self.idle_limit();
-            let heard = poll_fn(|cx| self.poll_heard(cx));
-            let heard = match limit.is_zero() {
-                true => heard.await?,
-                false => match tokio::time::timeout(limit, heard).await {
-                    Ok(heard) => heard?,
-                    Err(_) => return Err(End::Fatal(ClientError::fatal(code, name))),
-                },
-            };
-            if heard {
-                return Ok(());
-            }
+        while !self.hear().await? {}
+        Ok(())
+    }
+
+    /// Waits until the client says something, or (false) there is something else to look at.
+    async fn hear(&mut self) -> Result<bool, End> {
+        let (limit, code, name) = self.idle_limit();
+        let heard = poll_fn(|cx| self.poll_heard(cx));
+        if limit.is_zero() {
+            return heard.await;
         }
+        let late = |_| End::Fatal(ClientError::fatal(code, name));
+        tokio::time::timeout(limit, heard).await.map_err(late)?
     }
 
     /// How long the client may be silent (zero: for ever), and the error that ends it then.
@@ -317,7 +356,8 @@ impl Session {
         }
     }
 
-    /// Ready when the client said something, or (false) when a reload may have changed how long it may be silent.
+    /// Ready when the client said something, or (false) when a reload may have changed how long it may be silent, or it
+    /// is to move.
     fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let leave = match self.proxy.stage() {
             Phase::Serving => false,
@@ -328,7 +368,9 @@ impl Session {
             let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
             return Poll::Ready(Err(End::Fatal(error)));
         }
-        if self.refresh_world()? {
+        let moves =
+            self.destination().is_some() && self.transaction.is_none() && self.client.input.is_empty();
+        if self.refresh_world()? || moves {
             return Poll::Ready(Ok(false));
         }
         match ready!(self.client.poll_fill(cx)).map_err(End::Client)? {
@@ -401,13 +443,6 @@ impl Session {
             }
             _ => b'I',
         }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.cancel.targets().clear();
-        self.proxy.unregister(self.key);
     }
 }
 

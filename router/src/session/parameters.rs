@@ -44,7 +44,7 @@ impl Session {
                 value.clone_into(&mut self.told[at]);
             }
         }
-        reply::backend_key(&mut self.client.output, self.key);
+        reply::backend_key(&mut self.client.output, self.registration.key);
         reply::ready(&mut self.client.output, b'I');
         Ok(())
     }

@@ -313,7 +313,9 @@ impl<'a> Relay<'a> {
         }
         let body = &self.server.wire.input.filled()[at + HEADER..at + len];
         match tag {
-            b'D' | b'd' | b't' | b'N' | b'A' => Ok(Keep::Yes),
+            b'D' | b'd' | b'N' | b'A' => Ok(Keep::Yes),
+            // It comes before the answer that Describe is done with, and behind what was asked for before it.
+            b't' => Ok(self.due().map_or(Keep::Yes, Keep::Before)),
             b'Z' => {
                 let status = body.first().copied().unwrap_or(b'E');
                 Ok(self.ready(status))

@@ -187,7 +187,7 @@ impl Session {
 
     /// Lets a cancel request find the servers in hand.
     pub(super) fn publish_cancel_targets(&self) {
-        let mut targets = self.cancel.targets();
+        let mut targets = self.registration.handle.targets();
         targets.clear();
         targets.extend(self.servers.iter().map(|p| p.lease.cancel_target().clone()));
     }
@@ -203,7 +203,7 @@ impl Session {
     /// Gives back every server. What it wrote is remembered for reads to come.
     pub(super) fn release_all(&mut self) {
         // First the cancel targets: a cancel that comes later must not find a server that is somebody else's.
-        self.cancel.targets().clear();
+        self.registration.handle.targets().clear();
         while let Some(participant) = self.servers.pop() {
             let shard = self.database.shard(participant.shard);
             if participant.wrote && shard.has_replicas() {

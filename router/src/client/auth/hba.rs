@@ -5,17 +5,50 @@
 
 use super::Method;
 use shardway_config::AuthMethod;
-use shardway_config::hba::{self, Hba, Origin, Peer, UserMap};
+use shardway_config::hba::{self, ClientCert, Hba, Origin, Peer, UserMap};
 use std::fmt;
 
 /// What a connection has to show.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Demand<'a> {
+pub struct Demand<'a> {
+    /// How it proves who it is.
+    pub proof: Proof<'a>,
+    /// What else, by TLS.
+    pub certificate: Certificate<'a>,
+}
+
+/// How a connection proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Proof<'a> {
     /// A password, or nothing.
     Password(Method),
     /// That the operating system's user at the other end of the socket may be the user.
     Peer(&'a UserMap),
 }
+
+/// Which certificate is owed. To the handshake it was good, so it is one that the CA has signed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Certificate<'a> {
+    /// None.
+    Unasked,
+    /// Any.
+    Any,
+    /// One whose CN may be the user.
+    Named(&'a UserMap),
+}
+
+impl<'a> Demand<'a> {
+    fn password(method: Method) -> Self {
+        Self { proof: Proof::Password(method), certificate: Certificate::Unasked }
+    }
+
+    fn certificate(map: &'a UserMap) -> Self {
+        Self { certificate: Certificate::Named(map), ..Self::password(Method::Trust) }
+    }
+}
+
+/// A CN that is the user's name itself.
+static SAME: UserMap = UserMap::Same;
 
 /// Why a connection is turned away unasked. `Display` is what the client is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +59,7 @@ pub enum Unwanted {
     /// Its rule says so.
     #[error("pg_hba.conf rejects connection for {0}")]
     Rejected(Whence),
-    /// It would have to show a certificate, and has none to show without TLS.
+    /// It would have to show a certificate, and has shown none.
     #[error("connection requires a valid client certificate")]
     NoCertificate,
 }
@@ -69,11 +102,11 @@ impl fmt::Display for Whence {
 /// What `peer` has to show where `auth` is configured, with the rules of `hba` if it is by them.
 pub fn demand<'a>(auth: AuthMethod, hba: Option<&'a Hba>, peer: &Peer<'_>) -> Result<Demand<'a>, Unwanted> {
     match auth {
-        AuthMethod::Trust => Ok(Demand::Password(Method::Trust)),
-        AuthMethod::Password => Ok(Demand::Password(Method::Password)),
-        AuthMethod::Md5 => Ok(Demand::Password(Method::Md5)),
-        AuthMethod::Scram => Ok(Demand::Password(Method::Scram)),
-        AuthMethod::Cert => Err(Unwanted::NoCertificate),
+        AuthMethod::Trust => Ok(Demand::password(Method::Trust)),
+        AuthMethod::Password => Ok(Demand::password(Method::Password)),
+        AuthMethod::Md5 => Ok(Demand::password(Method::Md5)),
+        AuthMethod::Scram => Ok(Demand::password(Method::Scram)),
+        AuthMethod::Cert => Ok(Demand::certificate(&SAME)),
         AuthMethod::Hba => by_rule(hba, peer),
     }
 }
@@ -81,16 +114,22 @@ pub fn demand<'a>(auth: AuthMethod, hba: Option<&'a Hba>, peer: &Peer<'_>) -> Re
 fn by_rule<'a>(hba: Option<&'a Hba>, peer: &Peer<'_>) -> Result<Demand<'a>, Unwanted> {
     let rule = hba.and_then(|hba| hba.decide(peer)).ok_or_else(|| Unwanted::NoEntry(peer.into()))?;
     tracing::debug!(rule = %rule.place, user = peer.user, "hba");
-    match &rule.method {
-        _ if rule.client_cert.is_some() => Err(Unwanted::NoCertificate),
-        hba::Method::Trust => Ok(Demand::Password(Method::Trust)),
-        hba::Method::Reject => Err(Unwanted::Rejected(peer.into())),
-        hba::Method::Password => Ok(Demand::Password(Method::Password)),
-        hba::Method::Md5 => Ok(Demand::Password(Method::Md5)),
-        hba::Method::Scram => Ok(Demand::Password(Method::Scram)),
-        hba::Method::Peer(map) => Ok(Demand::Peer(map)),
-        hba::Method::Cert(_) => Err(Unwanted::NoCertificate),
-    }
+    let demand = match &rule.method {
+        hba::Method::Trust => Demand::password(Method::Trust),
+        hba::Method::Reject => return Err(Unwanted::Rejected(peer.into())),
+        hba::Method::Password => Demand::password(Method::Password),
+        hba::Method::Md5 => Demand::password(Method::Md5),
+        hba::Method::Scram => Demand::password(Method::Scram),
+        hba::Method::Peer(map) => Demand { proof: Proof::Peer(map), certificate: Certificate::Unasked },
+        // Its CN is looked at whatever clientcert says.
+        hba::Method::Cert(map) => return Ok(Demand::certificate(map)),
+    };
+    let certificate = match rule.client_cert {
+        None => demand.certificate,
+        Some(ClientCert::VerifyCa) => Certificate::Any,
+        Some(ClientCert::VerifyFull) => Certificate::Named(&SAME),
+    };
+    Ok(Demand { certificate, ..demand })
 }
 
 #[cfg(test)]
@@ -101,7 +140,8 @@ mod tests {
 
     const RULES: &str = "local all all peer\nhost shop ada 10.0.0.0/8 md5\nhost all all 10.0.0.0/8 reject\n\
                          host all all 11.0.0.0/8 cert\nhost all all 12.0.0.0/8 trust\nhost all all ::/0 password\n\
-                         host all all 13.0.0.0/8 scram-sha-256\nhostssl all all 14.0.0.0/8 md5 clientcert=verify-ca";
+                         host all all 13.0.0.0/8 scram-sha-256\nhostssl all all 14.0.0.0/8 md5 clientcert=verify-ca\n\
+                         hostssl all all 15.0.0.0/8 md5 clientcert=verify-full";
 
     fn rules() -> Hba {
         let files = HashMap::from([(PathBuf::from("hba"), RULES.as_bytes().to_vec())]);
@@ -126,7 +166,7 @@ mod tests {
             (AuthMethod::Md5, Method::Md5),
             (AuthMethod::Scram, Method::Scram),
         ] {
-            assert_eq!(demand(auth, None, &tcp("1.2.3.4", false)), Ok(Demand::Password(method)));
+            assert_eq!(demand(auth, None, &tcp("1.2.3.4", false)), Ok(Demand::password(method)));
         }
     }
 
@@ -140,10 +180,11 @@ mod tests {
             ("13.0.0.1", Method::Scram),
         ] {
             let found = demand(AuthMethod::Hba, Some(&rules), &tcp(ip, false));
-            assert_eq!(found, Ok(Demand::Password(method)), "{ip}");
+            assert_eq!(found, Ok(Demand::password(method)), "{ip}");
         }
         let local = Peer { origin: Origin::Local, ..tcp("::1", false) };
-        assert_eq!(demand(AuthMethod::Hba, Some(&rules), &local), Ok(Demand::Peer(&UserMap::Same)));
+        let by_peer = Demand { proof: Proof::Peer(&UserMap::Same), certificate: Certificate::Unasked };
+        assert_eq!(demand(AuthMethod::Hba, Some(&rules), &local), Ok(by_peer));
     }
 
     #[test]
@@ -164,10 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_can_not_be_shown_yet() {
-        for peer in [tcp("11.0.0.1", false), tcp("11.0.0.1", true), tcp("14.0.0.1", true)] {
-            assert_eq!(refusal(&peer), "connection requires a valid client certificate");
-        }
-        assert_eq!(demand(AuthMethod::Cert, None, &tcp("::1", true)), Err(Unwanted::NoCertificate));
+    fn a_certificate_is_owed_alone_or_beside_a_password() {
+        let rules = rules();
+        let owed = |ip| demand(AuthMethod::Hba, Some(&rules), &tcp(ip, true)).unwrap();
+        assert_eq!(owed("11.0.0.1"), Demand::certificate(&SAME));
+        let beside = |certificate| Demand { certificate, ..Demand::password(Method::Md5) };
+        assert_eq!(owed("14.0.0.1"), beside(Certificate::Any));
+        assert_eq!(owed("15.0.0.1"), beside(Certificate::Named(&SAME)));
+        let configured = demand(AuthMethod::Cert, None, &tcp("::1", true));
+        assert_eq!(configured, Ok(Demand::certificate(&SAME)));
     }
 }

@@ -7,8 +7,8 @@
 //! values ([`Nonces`], [`SaltKey`]), drawn in one place.
 //!
 //! Sources: PostgreSQL documentation, "Message Flow", "Message Formats" and "SASL Authentication"; RFC 5802 and
-//! RFC 7677 in [`scram`]. Which method a connection has to use says [`hba`]. Not here: TLS, certificates, and whether
-//! the user may do anything at all.
+//! RFC 7677 in [`scram`]. Which method a connection has to use says [`hba`]. Not here: TLS, whether a
+//! certificate is the right one, and whether the user may do anything at all.
 
 pub mod hba;
 pub mod md5;
@@ -22,13 +22,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::RngCore as _;
 
 use self::md5::Md5Challenge;
-use self::scram::{ScramAwaitFinal, ScramError, ScramServer};
+use self::scram::{Channel, ScramAwaitFinal, ScramError, ScramServer};
 pub use self::secret::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
 
 /// Bytes a clear-text password message may have (Postgres: `PG_MAX_AUTH_TOKEN_LENGTH`; tokens are long).
 const MAX_PASSWORD_BODY: usize = 65_535;
 
 const MECHANISMS: &[&str] = &[scram::MECHANISM];
+
+/// Where there is a channel to bind to.
+const BOUND_MECHANISMS: &[&str] = &[scram::MECHANISM_PLUS, scram::MECHANISM];
 
 /// How clients prove who they are by a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,9 @@ pub enum AuthError {
     /// The client broke the protocol.
     #[error("{0}")]
     Protocol(&'static str),
+    /// The client's TLS channel does not seem to be ours.
+    #[error("{0}")]
+    Binding(&'static str),
 }
 
 impl AuthError {
@@ -85,6 +91,7 @@ impl AuthError {
         match self {
             Self::Failed { .. } => "28P01",
             Self::Protocol(_) => "08P01",
+            Self::Binding(_) => "28000",
         }
     }
 }
@@ -187,14 +194,15 @@ enum State {
     Cleartext,
     Md5(Md5Challenge),
     /// The client is to choose a mechanism, and may send its first message with that.
-    SaslInitial(ScramServer),
-    ScramFirst(ScramServer),
+    SaslInitial(ScramServer, Option<Arc<[u8]>>),
+    ScramFirst(ScramServer, Channel),
     ScramFinal(ScramAwaitFinal),
 }
 
 impl Authenticator {
     /// Begins the login of `user`, whose name came in the startup packet. `secret` is `None` for a user that is
-    /// unknown or has no password: that login takes the usual course and fails at its end.
+    /// unknown or has no password: that login takes the usual course and fails at its end. `end_point` is what SCRAM may
+    /// bind to, where there is TLS.
     ///
     /// May cost what [`UserSecret::scram`] costs.
     pub fn start(
@@ -203,6 +211,7 @@ impl Authenticator {
         secret: Option<Arc<UserSecret>>,
         salts: &SaltKey,
         nonces: Nonces,
+        end_point: Option<Arc<[u8]>>,
     ) -> Step {
         let stored = secret.as_deref().map(UserSecret::stored);
         let (state, request) = match (method, stored) {
@@ -213,7 +222,8 @@ impl Authenticator {
                     Some(scram) => ScramServer::start(scram.clone(), nonces.scram),
                     None => ScramServer::mock(user, salts, nonces.scram),
                 };
-                (State::SaslInitial(scram), Request::Sasl { mechanisms: MECHANISMS })
+                let mechanisms = if end_point.is_some() { BOUND_MECHANISMS } else { MECHANISMS };
+                (State::SaslInitial(scram, end_point), Request::Sasl { mechanisms })
             }
             (Method::Md5, _) => {
                 let challenge = Md5Challenge::new(nonces.md5_salt);
@@ -243,12 +253,15 @@ impl Authenticator {
         match state {
             State::Cleartext => login.cleartext(password(body)?),
             State::Md5(challenge) => login.md5(challenge, password(body)?),
-            State::SaslInitial(server) => match sasl_initial(body)? {
-                Some(message) => login.scram_first(server, message),
+            State::SaslInitial(server, end_point) => match sasl_initial(body, end_point)? {
+                (channel, Some(message)) => login.scram_first(server, channel, message),
                 // The client wants an empty challenge before it speaks.
-                None => Ok(login.then(State::ScramFirst(server), Request::SaslContinue(String::new()))),
+                (channel, None) => {
+                    let empty = Request::SaslContinue(String::new());
+                    Ok(login.then(State::ScramFirst(server, channel), empty))
+                }
             },
-            State::ScramFirst(server) => login.scram_first(server, body),
+            State::ScramFirst(server, channel) => login.scram_first(server, channel, body),
             State::ScramFinal(server) => login.scram_final(server, body),
         }
     }
@@ -281,8 +294,8 @@ impl Login {
         }
     }
 
-    fn scram_first(self, server: ScramServer, message: &[u8]) -> Result<Step, AuthError> {
-        match server.client_first(message) {
+    fn scram_first(self, server: ScramServer, channel: Channel, message: &[u8]) -> Result<Step, AuthError> {
+        match server.client_first(message, channel) {
             Ok((text, next)) => Ok(self.then(State::ScramFinal(next), Request::SaslContinue(text))),
             Err(error) => self.scram_failed(error),
         }
@@ -300,8 +313,10 @@ impl Login {
     }
 
     fn scram_failed(self, error: ScramError) -> Result<Step, AuthError> {
-        if let ScramError::Protocol(text) = error {
-            return Err(AuthError::Protocol(text));
+        match error {
+            ScramError::Protocol(text) => return Err(AuthError::Protocol(text)),
+            ScramError::Binding(text) => return Err(AuthError::Binding(text)),
+            ScramError::WrongProof => {}
         }
         let reason = match self.stored() {
             None => Refusal::NoSecret,
@@ -334,17 +349,20 @@ fn password(body: &[u8]) -> Result<&[u8], AuthError> {
 }
 
 /// SASLInitialResponse: the mechanism's name, then a counted first message; a count of -1 means that there is none.
-fn sasl_initial(body: &[u8]) -> Result<Option<&[u8]>, AuthError> {
+fn sasl_initial(body: &[u8], end_point: Option<Arc<[u8]>>) -> Result<(Channel, Option<&[u8]>), AuthError> {
     const MALFORMED: AuthError = AuthError::Protocol("malformed SASLInitialResponse message");
     let end = body.iter().position(|&byte| byte == 0).ok_or(MALFORMED)?;
-    if &body[..end] != scram::MECHANISM.as_bytes() {
-        return Err(AuthError::Protocol("client selected an invalid SASL authentication mechanism"));
-    }
+    let channel = match (str::from_utf8(&body[..end]), end_point) {
+        (Ok(scram::MECHANISM), None) => Channel::Bare,
+        (Ok(scram::MECHANISM), Some(_)) => Channel::Declined,
+        (Ok(scram::MECHANISM_PLUS), Some(hash)) => Channel::EndPoint(hash),
+        _ => return Err(AuthError::Protocol("client selected an invalid SASL authentication mechanism")),
+    };
     let (length, message) = body[end + 1..].split_first_chunk().ok_or(MALFORMED)?;
     match (i32::from_be_bytes(*length), message) {
-        (-1, []) => Ok(None),
+        (-1, []) => Ok((channel, None)),
         // Compared with what is there; nothing is made to the size that the client claims.
-        (claimed, message) if usize::try_from(claimed) == Ok(message.len()) => Ok(Some(message)),
+        (claimed, message) if usize::try_from(claimed) == Ok(message.len()) => Ok((channel, Some(message))),
         _ => Err(MALFORMED),
     }
 }

@@ -1,11 +1,13 @@
-//! The server's half of one SCRAM-SHA-256 exchange, without channel binding.
+//! The server's half of one SCRAM-SHA-256 exchange, bound to the TLS channel (SCRAM-SHA-256-PLUS) or not.
 //!
-//! Sources: RFC 5802 (messages and arithmetic), RFC 7677 (SHA-256), PostgreSQL documentation, "SASL
-//! Authentication" (the user name comes from the startup packet; the one in the message is ignored), and
+//! Sources: RFC 5802 (messages and arithmetic), RFC 7677 (SHA-256), RFC 5929 section 4 (`tls-server-end-point`), PostgreSQL
+//! documentation, "SASL Authentication" (the user name comes from the startup packet; the one in the message is ignored), and
 //! src/backend/libpq/auth-scram.c for what is refused. Each state is a type and each step consumes it:
 //! [`ScramServer`] → [`ScramAwaitFinal`] → done. The messages here are bare; [`super::Request`] frames them.
 //!
 //! A doomed exchange ([`ScramServer::mock`]) looks like a real one until its end.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,6 +16,12 @@ use super::secret::{ClientKey, DEFAULT_ITERATIONS, SaltKey, ScramSecret, decode_
 
 /// The mechanism's name in SASL.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Its name where the exchange is bound to the channel.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// The one type of channel binding that PostgreSQL knows, as clients name it.
+const END_POINT_FLAG: &str = "p=tls-server-end-point";
 
 /// Bytes a SCRAM message may have (Postgres: `PG_MAX_SASL_MESSAGE_LENGTH`).
 pub const MAX_MESSAGE: usize = 1024;
@@ -24,9 +32,23 @@ pub enum ScramError {
     /// The client broke the protocol.
     #[error("{0}")]
     Protocol(&'static str),
+    /// What the client says of channel binding and what we know do not agree: somebody may be in between.
+    #[error("{0}")]
+    Binding(&'static str),
     /// The client does not know the password, or nothing it could say would be right.
     #[error("the client's proof is wrong")]
     WrongProof,
+}
+
+/// What there is to bind the exchange to, by the mechanism that the client has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Nothing.
+    Bare,
+    /// Something that was offered and not chosen.
+    Declined,
+    /// This hash of our certificate.
+    EndPoint(Arc<[u8]>),
 }
 
 /// An exchange that waits for the client's first message.
@@ -53,9 +75,13 @@ impl ScramServer {
     }
 
     /// Takes client-first-message; returns server-first-message.
-    pub fn client_first(self, message: &[u8]) -> Result<(String, ScramAwaitFinal), ScramError> {
+    pub fn client_first(
+        self,
+        message: &[u8],
+        channel: Channel,
+    ) -> Result<(String, ScramAwaitFinal), ScramError> {
         let text = message_text(message)?;
-        let (binding, bare) = gs2_header(text)?;
+        let (binding, bare) = gs2_header(text, channel)?;
         let mut rest = bare;
         if rest.starts_with("m=") {
             return Err(ScramError::Protocol("client requires an unsupported SCRAM extension"));
@@ -98,7 +124,10 @@ impl ScramAwaitFinal {
             text.split_once(",p=").ok_or(ScramError::Protocol("malformed SCRAM message (no proof)"))?;
         let mut rest = without_proof;
         if attribute(&mut rest, 'c')? != self.binding.encoded() {
-            return Err(ScramError::Protocol("unexpected SCRAM channel-binding attribute"));
+            return Err(match self.binding {
+                ChannelBinding::EndPoint(_) => ScramError::Binding("SCRAM channel binding check failed"),
+                _ => ScramError::Protocol("unexpected SCRAM channel-binding attribute"),
+            });
         }
         if attribute(&mut rest, 'r')? != self.nonce {
             return Err(ScramError::Protocol("invalid SCRAM response (nonce does not match)"));
@@ -120,40 +149,53 @@ impl ScramAwaitFinal {
 }
 
 /// What the client said of channel binding.
-///
-/// Once SCRAM-SHA-256-PLUS is offered, `y` must be refused (somebody hid the offer), and `p` gets a variant with
-/// the binding's data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum ChannelBinding {
     /// `n`: the client can't.
     Unsupported,
     /// `y`: the client can, and thinks that we can't, which is so.
     NotOffered,
+    /// `p`: bound to this hash of our certificate.
+    EndPoint(Arc<[u8]>),
 }
 
 impl ChannelBinding {
-    /// The gs2 header in base64, as the client must repeat it under its proof.
-    fn encoded(self) -> &'static str {
+    /// The gs2 header and the binding's data in base64, as the client must repeat it under its proof.
+    fn encoded(&self) -> String {
         match self {
-            Self::Unsupported => "biws",
-            Self::NotOffered => "eSws",
+            Self::Unsupported => BASE64.encode("n,,"),
+            Self::NotOffered => BASE64.encode("y,,"),
+            Self::EndPoint(hash) => BASE64.encode([END_POINT_FLAG.as_bytes(), b",,", hash].concat()),
         }
     }
 }
 
-/// Takes the gs2 header off client-first-message; the remainder is client-first-message-bare.
-fn gs2_header(text: &str) -> Result<(ChannelBinding, &str), ScramError> {
-    let (flag, rest) = text.split_once(',').ok_or(ScramError::Protocol("malformed SCRAM message"))?;
-    let binding = match flag {
-        "n" => ChannelBinding::Unsupported,
-        "y" => ChannelBinding::NotOffered,
-        _ if flag.starts_with("p=") => {
-            return Err(ScramError::Protocol(
-                "malformed SCRAM message (channel binding data without SCRAM-SHA-256-PLUS)",
-            ));
+/// Whether the client's flag and its choice of mechanism agree (RFC 5802, section 6).
+fn binding(flag: &str, channel: Channel) -> Result<ChannelBinding, ScramError> {
+    let malformed = |text| Err(ScramError::Protocol(text));
+    match (flag, channel) {
+        ("n" | "y", Channel::EndPoint(_)) => {
+            malformed("malformed SCRAM message (SCRAM-SHA-256-PLUS without channel binding data)")
         }
-        _ => return Err(ScramError::Protocol("malformed SCRAM message (unexpected channel-binding flag)")),
-    };
+        ("n", _) => Ok(ChannelBinding::Unsupported),
+        ("y", Channel::Bare) => Ok(ChannelBinding::NotOffered),
+        // We did offer it: on its way to the client the offer was taken out.
+        ("y", Channel::Declined) => Err(ScramError::Binding("SCRAM channel binding negotiation error")),
+        (END_POINT_FLAG, Channel::EndPoint(hash)) => Ok(ChannelBinding::EndPoint(hash)),
+        (flag, Channel::EndPoint(_)) if flag.starts_with("p=") => {
+            malformed("unsupported SCRAM channel-binding type")
+        }
+        (flag, _) if flag.starts_with("p=") => {
+            malformed("malformed SCRAM message (channel binding data without SCRAM-SHA-256-PLUS)")
+        }
+        _ => malformed("malformed SCRAM message (unexpected channel-binding flag)"),
+    }
+}
+
+/// Takes the gs2 header off client-first-message; the remainder is client-first-message-bare.
+fn gs2_header(text: &str, channel: Channel) -> Result<(ChannelBinding, &str), ScramError> {
+    let (flag, rest) = text.split_once(',').ok_or(ScramError::Protocol("malformed SCRAM message"))?;
+    let binding = binding(flag, channel)?;
     match rest.split_once(',') {
         Some(("", bare)) => Ok((binding, bare)),
         Some((identity, _)) if identity.starts_with("a=") => {
@@ -215,17 +257,17 @@ mod tests {
     }
 
     fn first_error(message: &str) -> ScramError {
-        server().client_first(message.as_bytes()).map(|(text, _)| text).unwrap_err()
+        server().client_first(message.as_bytes(), Channel::Bare).map(|(text, _)| text).unwrap_err()
     }
 
     fn final_error(message: &str) -> ScramError {
-        let (_, server) = server().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        let (_, server) = server().client_first(CLIENT_FIRST.as_bytes(), Channel::Bare).unwrap();
         server.client_final(message.as_bytes()).unwrap_err()
     }
 
     #[test]
     fn the_exchange_of_rfc_7677_is_reproduced() {
-        let (server_first, server) = server().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        let (server_first, server) = server().client_first(CLIENT_FIRST.as_bytes(), Channel::Bare).unwrap();
         assert_eq!(server_first, SERVER_FIRST);
         let (server_final, client_key) = server.client_final(CLIENT_FINAL.as_bytes()).unwrap();
         assert_eq!(server_final, SERVER_FINAL);
@@ -237,23 +279,57 @@ mod tests {
     fn a_client_of_rust_postgres_gets_in_and_believes_us() {
         for binding in [ClientBinding::unsupported(), ClientBinding::unrequested()] {
             let mut client = ScramSha256::new(b"pencil", binding);
-            let (server_first, server) = server().client_first(client.message()).unwrap();
+            let (server_first, server) = server().client_first(client.message(), Channel::Bare).unwrap();
             client.update(server_first.as_bytes()).unwrap();
             let (server_final, _) = server.client_final(client.message()).unwrap();
             client.finish(server_final.as_bytes()).unwrap();
         }
     }
 
+    fn end_point(byte: u8) -> Channel {
+        Channel::EndPoint([byte; 32].into())
+    }
+
     #[test]
-    fn a_client_that_binds_to_the_channel_is_refused() {
+    fn a_client_of_rust_postgres_binds_to_our_certificate_and_to_no_other() {
+        let mut client = ScramSha256::new(b"pencil", ClientBinding::tls_server_end_point(vec![1; 32]));
+        let (server_first, waiting) = server().client_first(client.message(), end_point(1)).unwrap();
+        let (_, other) = server().client_first(client.message(), end_point(2)).unwrap();
+        client.update(server_first.as_bytes()).unwrap();
+        let (server_final, _) = waiting.client_final(client.message()).unwrap();
+        let error = other.client_final(client.message()).unwrap_err();
+        assert_eq!(error, ScramError::Binding("SCRAM channel binding check failed"));
+        client.finish(server_final.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_client_that_did_not_hear_our_offer_is_told_that_somebody_took_it_out() {
+        let client = |flag: &str| format!("{flag},,n=,r=a");
+        let error = |flag, channel| {
+            server().client_first(client(flag).as_bytes(), channel).map(|(text, _)| text).unwrap_err()
+        };
+        let negotiation = ScramError::Binding("SCRAM channel binding negotiation error");
+        assert_eq!(error("y", Channel::Declined), negotiation);
+        for flag in ["n", "y", "p=tls-unique", "p=", "p"] {
+            assert!(matches!(error(flag, end_point(1)), ScramError::Protocol(_)), "{flag}");
+        }
+        for channel in [Channel::Bare, Channel::Declined] {
+            assert!(matches!(error(END_POINT_FLAG, channel), ScramError::Protocol(_)));
+        }
+        assert!(server().client_first(client("n").as_bytes(), Channel::Declined).is_ok());
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_bind_to_a_client_that_binds_is_refused() {
         let client = ScramSha256::new(b"pencil", ClientBinding::tls_server_end_point(vec![1; 32]));
-        let error = server().client_first(client.message()).unwrap_err();
+        let error = server().client_first(client.message(), Channel::Bare).unwrap_err();
         assert!(matches!(error, ScramError::Protocol(text) if text.contains("channel binding data")));
     }
 
     #[test]
     fn the_channel_binding_flag_cannot_change_midway() {
-        let (_, server) = server().client_first(CLIENT_FIRST.replacen('n', "y", 1).as_bytes()).unwrap();
+        let (_, server) =
+            server().client_first(CLIENT_FIRST.replacen('n', "y", 1).as_bytes(), Channel::Bare).unwrap();
         let error = server.client_final(CLIENT_FINAL.as_bytes()).unwrap_err();
         assert_eq!(error, ScramError::Protocol("unexpected SCRAM channel-binding attribute"));
     }
@@ -280,13 +356,13 @@ mod tests {
     fn a_mock_exchange_repeats_its_salt_and_fails_even_for_the_right_proof() {
         let salts = SaltKey::from_bytes([9; 32]);
         let mock = || ScramServer::mock("ghost", &salts, SERVER_NONCE.into());
-        let (first, _) = mock().client_first(CLIENT_FIRST.as_bytes()).unwrap();
-        let (again, _) = mock().client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        let (first, _) = mock().client_first(CLIENT_FIRST.as_bytes(), Channel::Bare).unwrap();
+        let (again, _) = mock().client_first(CLIENT_FIRST.as_bytes(), Channel::Bare).unwrap();
         assert_eq!(first, again);
         assert_eq!(first.len(), SERVER_FIRST.len());
 
         let right = ScramServer { doomed: true, ..server() };
-        let (_, right) = right.client_first(CLIENT_FIRST.as_bytes()).unwrap();
+        let (_, right) = right.client_first(CLIENT_FIRST.as_bytes(), Channel::Bare).unwrap();
         assert_eq!(right.client_final(CLIENT_FINAL.as_bytes()).unwrap_err(), ScramError::WrongProof);
     }
 
@@ -335,11 +411,11 @@ mod tests {
             last in prop_oneof![any::<Vec<u8>>(), "c=.{0,8},r=.{0,8},p=.{0,50}".prop_map(String::into_bytes)],
         ) {
             let mock = ScramServer::mock("ghost", &SaltKey::from_bytes([9; 32]), "nonce".into());
-            if let Ok((_, server)) = mock.client_first(&first) {
+            if let Ok((_, server)) = mock.client_first(&first, Channel::Bare) {
                 prop_assert!(server.client_final(&last).is_err());
             }
             let mock = ScramServer::mock("ghost", &SaltKey::from_bytes([9; 32]), "nonce".into());
-            let (_, server) = mock.client_first(b"n,,n=,r=a").unwrap();
+            let (_, server) = mock.client_first(b"n,,n=,r=a", Channel::Bare).unwrap();
             prop_assert!(server.client_final(&last).is_err());
         }
     }

@@ -16,7 +16,7 @@ fn nonces() -> Nonces {
 fn start(method: Method, stored: Option<&str>) -> (Authenticator, Request) {
     let salts = SaltKey::from_bytes([5; 32]);
     let secret = stored.map(|text| Arc::new(UserSecret::new(USER, StoredSecret::parse(text), &salts)));
-    match Authenticator::start(method, USER, secret, &salts, nonces()) {
+    match Authenticator::start(method, USER, secret, &salts, nonces(), None) {
         Step::Continue(authenticator, request) => (authenticator, request),
         Step::Done { .. } => panic!("let in unasked"),
     }
@@ -68,7 +68,7 @@ fn stored_forms() -> [String; 3] {
 
 #[test]
 fn trust_asks_for_nothing() {
-    let step = Authenticator::start(Method::Trust, USER, None, &SaltKey::random(), Nonces::random());
+    let step = Authenticator::start(Method::Trust, USER, None, &SaltKey::random(), Nonces::random(), None);
     assert!(matches!(step, Step::Done { client_key: None, final_message: None }));
 }
 
@@ -151,6 +151,32 @@ fn a_client_may_choose_its_mechanism_before_it_speaks() {
     assert_eq!(empty, "");
     let step = authenticator.step(b"n,,n=,r=client").unwrap();
     assert!(matches!(step, Step::Continue(_, Request::SaslContinue(_))));
+}
+
+#[test]
+fn over_tls_the_exchange_may_be_bound_to_our_certificate() {
+    let salts = SaltKey::from_bytes([5; 32]);
+    let secret = Arc::new(UserSecret::new(USER, StoredSecret::parse("pencil"), &salts));
+    let hash: Arc<[u8]> = [7; 32].into();
+    let begin = || {
+        let secret = Some(secret.clone());
+        let step = Authenticator::start(Method::Scram, USER, secret, &salts, nonces(), Some(hash.clone()));
+        let Step::Continue(authenticator, Request::Sasl { mechanisms }) = step else { panic!("{step:?}") };
+        assert_eq!(mechanisms, ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+        authenticator
+    };
+    let mut client = ScramSha256::new(b"pencil", ChannelBinding::tls_server_end_point(hash.to_vec()));
+    let step = begin().step(&initial("SCRAM-SHA-256-PLUS", Some(client.message()))).unwrap();
+    let Step::Continue(authenticator, Request::SaslContinue(data)) = step else { panic!("{step:?}") };
+    client.update(data.as_bytes()).unwrap();
+    assert!(matches!(authenticator.step(client.message()), Ok(Step::Done { .. })));
+    // Who can bind and was told that we can't was told so by somebody else.
+    let error = begin().step(&initial("SCRAM-SHA-256", Some(b"y,,n=,r=client"))).unwrap_err();
+    assert_eq!(
+        (error.sqlstate(), error.to_string().as_str()),
+        ("28000", "SCRAM channel binding negotiation error")
+    );
+    assert!(begin().step(&initial("SCRAM-SHA-256", Some(b"n,,n=,r=client"))).is_ok());
 }
 
 #[test]

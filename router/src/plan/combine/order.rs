@@ -42,6 +42,12 @@ impl Making<'_> {
                 match named[..] {
                     [] => self.by_key(expr),
                     [one] => self.by_output(one),
+                    // Postgres takes several outputs of one name if they are the same.
+                    [first, ref others @ ..]
+                        if others.iter().all(|other| self.show_one_key(first, *other)) =>
+                    {
+                        self.by_output(first)
+                    }
                     _ => Err(refused()),
                 }
             }
@@ -54,7 +60,12 @@ impl Making<'_> {
         match self.outputs[output] {
             Output::Key(key) => self.by(key),
             Output::Aggregate(n) => Ok(By::Aggregate(n)),
+            Output::Constant => Err(not_supported("ordering groups by a constant")),
         }
+    }
+
+    fn show_one_key(&self, a: usize, b: usize) -> bool {
+        matches!((&self.outputs[a], &self.outputs[b]), (Output::Key(a), Output::Key(b)) if a == b)
     }
 
     fn by(&self, key: usize) -> Result<By, Refusal> {

@@ -43,6 +43,8 @@ fn groups_and_aggregates_are_combined() {
             "SELECT label, count(*) FROM users, ref WHERE id = age GROUP BY 1",
             "SELECT count(lower(name)), avg(age * 2), sum(abs(age)), bool_or(age > 3) FROM users",
             "SELECT max(title), min(at) FROM docs",
+            "SELECT 'all' AS what, count(*), NULL, $1 FROM users",
+            "SELECT age, age FROM users GROUP BY age ORDER BY age",
         ],
         "all",
     );

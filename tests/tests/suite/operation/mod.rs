@@ -18,3 +18,5 @@ mod reload;
 mod reload_changes;
 mod replicas;
 pub mod support;
+mod tls;
+mod workers;

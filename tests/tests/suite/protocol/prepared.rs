@@ -122,6 +122,17 @@ async fn a_known_statement_whose_bind_fails_is_prepared_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_known_statement_is_parsed_before_it_is_described() {
+    let sql = "SELECT $1::int AS known_before_described";
+    for _ in 0..2 {
+        let mut raw = SHOP.raw("app").await;
+        // The second client's Parse is answered without a server, which has it already.
+        raw.parse("s", sql, &[]).describe_statement("s").sync();
+        assert_eq!(raw.recv_until_ready().await.tags(), "1tTZ");
+    }
+}
+
+#[tokio::test]
 async fn deallocate_forgets_one_or_all() {
     let reply = same(async |raw| {
         let mut messages =

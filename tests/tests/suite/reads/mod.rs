@@ -4,4 +4,6 @@ mod aggregates;
 mod averages;
 mod limits;
 mod peers;
+mod random;
+mod trouble;
 mod world;
