@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::context::{At, Context};
-use crate::hba::{Disk, Hba, Method};
+use crate::hba::{Disk, Hba, Method, Rule};
 use crate::model::{AuthMethod, Server, TlsMode, User};
 use crate::problems::{Problem, Problems};
 
@@ -37,14 +37,20 @@ pub(crate) fn read_hba(context: &Context<'_>, server: &Server) -> Option<Hba> {
 
 /// Rules that ask for certificates ask for what brings and checks them.
 fn check_certs(context: &Context<'_>, server: &Server, hba: &Hba) {
-    let message = match (server.tls, &server.tls_client_ca) {
-        (TlsMode::Disable, _) => "cert needs \"tls\" in [server]: a certificate comes with TLS alone",
-        (_, None) => "cert needs \"tls_client_ca\" in [server]",
+    let lacking = match (server.tls, &server.tls_client_ca) {
+        (TlsMode::Disable, _) => "needs \"tls\" in [server]: a certificate comes with TLS alone",
+        (_, None) => "needs \"tls_client_ca\" in [server]",
         _ => return,
     };
-    let certs = hba.rules().iter().filter(|rule| matches!(rule.method, Method::Cert(_)));
-    let problem = |place| Problem { place, message: message.to_owned() };
-    let problems = certs.map(|rule| problem(rule.place.clone())).collect();
+    let problem = |rule: &Rule, what: &str| {
+        Some(Problem { place: rule.place.clone(), message: format!("{what} {lacking}") })
+    };
+    let problems = hba.rules().iter().filter_map(|rule| match rule.method {
+        Method::Cert(_) => problem(rule, "cert"),
+        _ if rule.client_cert.is_some() => problem(rule, "clientcert="),
+        _ => None,
+    });
+    let problems = problems.collect();
     if let Some(problems) = Problems::collect(problems) {
         context.adopt(problems);
     }

@@ -7,7 +7,7 @@ use crate::context::{At, Checked, Context};
 use crate::env::Env;
 use crate::environment;
 use crate::lines::Lines;
-use crate::model::{AuthMethod, Config, User};
+use crate::model::{AuthMethod, Config, TlsMode, User};
 use crate::problems::{Place, Problem, Problems};
 use crate::section::Section;
 use crate::source::{Document, Source};
@@ -53,12 +53,27 @@ fn config<'a>(context: &'a Context<'a>, table: &'a DeTable<'a>, environment_alon
         }
         None => fill(context, &mut config, environment_alone, root.at_key("databases")),
     };
+    check_urls(context, &config, root.at_key("databases"));
     // Users that are wrong are users still, and what is wrong with them is reported.
     if let (Ok(()), Ok(auth_at), false) = (databases, auth_at, root.has("users")) {
         check_logins(context, &config.server, &config.users, auth_at);
     }
     root.finish();
     config
+}
+
+/// What URLs ask of `[pool]`.
+fn check_urls(context: &Context<'_>, config: &Config, at: At) {
+    let shards =
+        config.databases.iter().flat_map(|database| &database.groups).flat_map(|group| &group.shards);
+    let endpoints = shards.flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas));
+    let verifies = |mode: &TlsMode| matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    for endpoint in endpoints.filter(|_| config.pool.server_tls_ca.is_none()) {
+        if let Some(mode) = endpoint.sslmode.filter(verifies) {
+            let message = format!("sslmode={mode} of {endpoint} needs \"server_tls_ca\" in [pool]");
+            context.report(at, message);
+        }
+    }
 }
 
 /// Takes the database from the environment.

@@ -217,6 +217,10 @@ mod tests {
         let identity: String = keys.lines().take(2).map(|line| format!("{line}\n")).collect();
         let with_tls = format!("{text}tls = \"require\"\n{identity}");
         assert_eq!(problems(&with_tls), format!("{name}:2:21: cert needs \"tls_client_ca\" in [server]"));
+        std::fs::write(hba.path(), "hostssl all all all md5 clientcert=verify-ca\n").unwrap();
+        let cert = "clientcert= needs \"tls_client_ca\" in [server]";
+        assert_eq!(problems(&with_tls), format!("{name}:1:21: {cert}"));
+        std::fs::write(hba.path(), "local all all peer map=m\nhostssl all all all cert\n").unwrap();
         let rules =
             server(&format!("{with_tls}tls_client_ca = \"{}\"", dir.path().join("client_ca").display()))
                 .hba

@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_that_asks_for_a_check_needs_a_ca_too() {
+        let url = [("DATABASE_URL", "postgres://tester:pw@127.0.0.1/test?sslmode=verify-ca")];
+        assert_eq!(
+            crate::testing::problems_in(&url, ""),
+            "t.toml:1:1: sslmode=verify-ca of 127.0.0.1:5432/test needs \"server_tls_ca\" in [pool]"
+        );
+    }
+
+    #[test]
     fn towards_servers_a_certificate_needs_its_key_and_a_check_its_ca() {
         let (dir, _) = pem_files();
         let cert = dir.path().join("cert");

@@ -112,7 +112,7 @@ impl Planning {
 }
 
 /// A session's search_path, as far as table names need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchPath {
     /// Schemas in order.
     pub schemas: Vec<String>,

@@ -1,9 +1,10 @@
 //! Our side of clients' handshakes.
 
-use super::{ALPN, TlsStream, certificate, provider, roots};
+use super::identity::certified;
+use super::verify::ClientCheck;
+use super::{ALPN, TlsStream, certificate, provider};
 use crate::stream::Stream;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::{Connection, ServerConfig, ServerConnection};
 use shardway_config::tls::{Certificates, Identity, Pem};
 use shardway_config::{Problem, TlsFiles, TlsMode};
@@ -48,22 +49,15 @@ fn config(
     identity: &Identity,
     ca: Option<&Pem<Certificates>>,
 ) -> Result<ServerConfig, Problem> {
-    let Identity { chain, key } = identity;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|e| chain.problem(e))?;
+        .expect("ring has what both versions need");
     let builder = match ca {
-        Some(ca) => builder.with_client_cert_verifier(client_check(mode, ca)?),
+        Some(ca) => {
+            let mandatory = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+            builder.with_client_cert_verifier(Arc::new(ClientCheck::new(ca, mandatory)?))
+        }
         None => builder.with_no_client_auth(),
     };
-    let config = builder.with_single_cert(chain.content.to_vec(), key.content.clone_key());
-    config.map_err(|e| key.problem(format!("not the key of the certificate: {e}")))
-}
-
-fn client_check(mode: TlsMode, ca: &Pem<Certificates>) -> Result<Arc<dyn ClientCertVerifier>, Problem> {
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
-    if !matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull) {
-        builder = builder.allow_unauthenticated();
-    }
-    builder.build().map_err(|e| ca.problem(e))
+    Ok(builder.with_cert_resolver(certified(identity)?))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ContextSpecific, ObjectIdentifier};
 use x509_cert::der::oid::db::rfc5912;
-use x509_cert::der::{Decode, SliceReader, TagNumber};
+use x509_cert::der::{Decode, Encode, SliceReader, TagNumber};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
@@ -25,7 +25,13 @@ pub(super) fn has_alternative_names(der: &[u8]) -> bool {
         // One that can't be read is one nevertheless.
         !matches!(found, Ok(None))
     };
-    Certificate::from_der(der).is_ok_and(|certificate| extension(&certificate))
+    Certificate::from_der(der).as_ref().map_or(true, extension)
+}
+
+/// Its key, as SubjectPublicKeyInfo.
+pub(super) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(der).ok()?;
+    certificate.tbs_certificate().subject_public_key_info().to_der().ok()
 }
 
 /// Whether it is valid now.

@@ -1,5 +1,6 @@
 //! Our side of servers' handshakes.
 
+use super::identity::certified;
 use super::verify::ServerCheck;
 use super::{ALPN, TlsStream, provider};
 use crate::stream::Stream;
@@ -85,9 +86,7 @@ fn config(check: ServerCheck, files: &TlsFiles) -> Result<Arc<ClientConfig>, Pro
         .with_custom_certificate_verifier(Arc::new(check));
     let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
-        Some(own) => builder
-            .with_client_auth_cert(own.chain.content.to_vec(), own.key.content.clone_key())
-            .map_err(|e| own.key.problem(format!("not the key of the certificate: {e}")))?,
+        Some(own) => builder.with_client_cert_resolver(certified(own)?),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();

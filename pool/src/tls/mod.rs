@@ -10,8 +10,10 @@
 mod accept;
 pub mod certificate;
 mod connect;
+mod identity;
 pub(crate) mod open;
 mod stream;
+mod trust;
 mod verify;
 
 #[cfg(test)]
@@ -21,10 +23,7 @@ pub use accept::Acceptor;
 pub use connect::Connector;
 pub use stream::TlsStream;
 
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
-use shardway_config::Problem;
-use shardway_config::tls::{Certificates, Pem};
 use std::sync::{Arc, OnceLock};
 
 /// The protocol's name in ALPN (PostgreSQL documentation, "SSL Session Encryption").
@@ -36,13 +35,4 @@ pub const SSL_REQUEST: u32 = 80_877_103;
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(ring::default_provider())).clone()
-}
-
-/// The certificates that may have signed the other side's.
-fn roots(ca: &Pem<Certificates>) -> Result<RootCertStore, Problem> {
-    let mut roots = RootCertStore::empty();
-    for certificate in ca.content.iter() {
-        roots.add(certificate.clone()).map_err(|e| ca.problem(format!("a certificate is of no use: {e}")))?;
-    }
-    Ok(roots)
 }

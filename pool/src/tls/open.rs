@@ -56,9 +56,13 @@ pub(crate) async fn open(address: &ServerAddress, channel: Channel) -> Result<St
             connect(address).await
         }
         Err(Refused::No(_)) => {
-            Err(failed(address, "the server does not support TLS, which server_tls demands"))
+            Err(no_tls(address, "the server does not support TLS, which server_tls demands"))
         }
-        Err(Refused::Failed(e)) => Err(failed(address, &e.to_string())),
+        // The server is gone, or it and we do not get on.
+        Err(Refused::Failed(e)) => match e.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::Other => Err(no_tls(address, &e.to_string())),
+            _ => Err(unreachable(address, &e)),
+        },
     }
 }
 
@@ -93,8 +97,7 @@ async fn encrypt(address: &ServerAddress, plain: Stream) -> Result<Stream, Refus
 }
 
 async fn connect(address: &ServerAddress) -> Result<Stream, PoolError> {
-    let failed =
-        |e: io::Error| PoolError::Connect { server: address.to_string(), cause: e.to_string().into() };
+    let failed = |e: io::Error| unreachable(address, &e);
     if address.is_unix() {
         let path = format!("{}/.s.PGSQL.{}", address.host, address.port);
         return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?));
@@ -103,6 +106,10 @@ async fn connect(address: &ServerAddress) -> Result<Stream, PoolError> {
     Stream::tcp(socket).map_err(failed)
 }
 
-fn failed(address: &ServerAddress, cause: &str) -> PoolError {
+fn unreachable(address: &ServerAddress, cause: &io::Error) -> PoolError {
+    PoolError::Connect { server: address.to_string(), cause: cause.to_string().into() }
+}
+
+fn no_tls(address: &ServerAddress, cause: &str) -> PoolError {
     PoolError::Tls { server: address.to_string(), cause: cause.into() }
 }

@@ -38,8 +38,8 @@ pub(super) async fn if_direct(proxy: &Proxy, wire: &mut Wire) -> Result<(), Reje
     }
     let world = proxy.world();
     let Some(acceptor) = world.acceptor.as_ref().filter(|_| !wire.stream.is_unix()) else {
-        tracing::info!("client not let in: it began with TLS, which is off here");
-        return Err(Rejected::Gone);
+        // As a startup packet it is too long, and that is what the client is told.
+        return Ok(());
     };
     encrypt(proxy, acceptor, wire).await?;
     if !wire.stream.tls().is_some_and(TlsStream::is_postgresql) {

@@ -210,9 +210,14 @@ impl Session {
         mark.guard.is_none()
     }
 
+    /// Whether no cache is to be told of what is being written.
+    pub(super) fn is_unmarked(&self) -> bool {
+        self.mark.as_ref().is_none_or(|mark| mark.guard.is_none())
+    }
+
     /// Lifts such a mark, unless the transaction goes on.
     pub(super) fn unmark_now(&mut self) {
-        if self.transaction.is_none() && self.mark.as_ref().is_none_or(|mark| mark.guard.is_none()) {
+        if self.transaction.is_none() && self.is_unmarked() {
             self.outcome_unknown = false;
             self.mark = None;
         }

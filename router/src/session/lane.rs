@@ -7,7 +7,7 @@
 
 use super::batch::{Batch, Item, Reread};
 use super::decide::{Decided, Decision};
-use super::relay::{Broken, Exchange, MAX_AHEAD, Relay};
+use super::relay::{Broken, Exchange, MAX_AHEAD, Outcome, Relay};
 use super::servers::{Participant, no_lease};
 use super::simple::Failure;
 use super::writer::Writer;
@@ -17,6 +17,7 @@ use crate::plan::locate::Target;
 use crate::plan::{Access, Tier};
 use crate::proxy::Phase;
 use crate::schema::ShardRef;
+use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::{Asked, Lease, Turn};
@@ -25,10 +26,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+/// A Query of BEGIN.
+const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
+
 /// A statement whose answer is awaited.
 pub(super) struct Flight {
     exchange: Exchange,
     shard: ShardRef,
+    /// Whether it ends the transaction.
+    ends: bool,
     /// The messages, if it is a batch; else it is a simple query.
     batch: Option<Batch>,
 }
@@ -59,6 +65,8 @@ pub(super) struct Queued {
 
 /// What became of a message in the fast lane.
 enum Departure {
+    /// It is answered.
+    Done,
     /// Its answer, or its server, is awaited.
     Gone,
     /// It is for the long way.
@@ -123,8 +131,8 @@ impl Session {
             Ok(Some(header)) if header.len <= self.client.input.len() => header,
             _ => return Departure::Long(None),
         };
-        let in_doubt = self.transaction.as_ref().is_some_and(|t| t.failed || !t.explicit);
-        if in_doubt || self.caches() || !self.world.config.pool.query_timeout.is_zero() {
+        let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
+        if implicit || self.caches() || !self.world.config.pool.query_timeout.is_zero() {
             return Departure::Long(None);
         }
         self.now = Instant::now();
@@ -146,8 +154,16 @@ impl Session {
             return Departure::Long(None);
         };
         let place = match &decided {
-            Decided::One(Decision { plan, target: Ok(target), .. }) if plan.plain => {
+            Decided::One(Decision { plan, target: Ok(target), .. }) if plan.plain && !self.has_failed() => {
                 Some((target.clone(), plan.access))
+            }
+            Decided::One(Decision { plan, .. }) if plan.command == Command::Begin => {
+                let text = text.to_owned();
+                return self.depart_begin(&text, len, decided);
+            }
+            Decided::One(Decision { plan, .. }) if self.ends_plainly(&plan.command) => {
+                let message = self.take(len);
+                return self.depart_end(&message);
             }
             _ => None,
         };
@@ -156,6 +172,30 @@ impl Session {
             Some((shard, access)) => self.seat(shard, access, work),
             None => Departure::Long(Some(work)),
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.failed)
+    }
+
+    /// BEGIN: no server hears of it before a statement says which.
+    fn depart_begin(&mut self, text: &str, len: usize, decided: Decided) -> Departure {
+        let message = self.take(len);
+        match self.begin_now(text) {
+            true => Departure::Done,
+            false => Departure::Long(Some(Work::Simple(message, decided))),
+        }
+    }
+
+    /// COMMIT or ROLLBACK of a transaction that is on one server.
+    fn depart_end(&mut self, message: &Buffer) -> Departure {
+        let server = &mut self.servers[0].lease;
+        server.unnamed = None;
+        server.wire.send(message.filled());
+        server.outstanding += 1;
+        let shard = self.servers[0].shard;
+        self.flight = Some(Flight { exchange: Exchange::simple(true), shard, ends: true, batch: None });
+        Departure::Gone
     }
 
     fn depart_batch(&mut self) -> Departure {
@@ -167,7 +207,8 @@ impl Session {
             return Departure::Long(None);
         };
         let batch = Batch { bytes, items, sync: true };
-        let place = if batch.items.iter().all(is_plain) { self.one_place(&batch) } else { None };
+        let plain = batch.items.iter().all(is_plain) && !self.has_failed();
+        let place = if plain { self.one_place(&batch) } else { None };
         match place {
             Some((shard, access)) => self.seat(shard, access, Work::Batch(batch)),
             None => Departure::Long(Some(Work::Batch(batch))),
@@ -186,23 +227,29 @@ impl Session {
         }
     }
 
-    /// Sends a statement to a server in hand.
+    /// Sends a statement to a server in hand, behind the BEGIN of the transaction if the server is not in it yet.
     fn launch(&mut self, index: usize, work: Work) -> Departure {
         let shard = self.servers[index].shard;
-        self.flight = Some(match work {
+        let server = &mut self.servers[index].lease;
+        let opening = self.transaction.is_some() && server.status == b'I';
+        if opening {
+            server.wire.output.extend(BEGIN);
+            server.outstanding += 1;
+        }
+        let (exchange, batch) = match work {
             Work::Simple(message, _) => {
-                let server = &mut self.servers[index].lease;
                 // A Query ends the unnamed statement.
                 server.unnamed = None;
                 server.wire.send(message.filled());
                 server.outstanding += 1;
-                Flight { exchange: Exchange::simple(true), shard, batch: None }
+                (Exchange::simple(true), None)
             }
             Work::Batch(batch) => {
                 self.write_batch(index, &batch.bytes, &batch.items);
-                Flight { exchange: Exchange::extended(true), shard, batch: Some(batch) }
+                (Exchange::extended(true), Some(batch))
             }
-        });
+        };
+        self.flight = Some(Flight { exchange: exchange.opening(opening), shard, ends: false, batch });
         Departure::Gone
     }
 
@@ -262,8 +309,7 @@ impl Session {
     /// The server in hand, an idle one that needs no preparation, or a place in the primary's queue.
     fn acquire_now(&mut self, shard: ShardRef, access: Access) -> Seat {
         let writes = access == Access::Write;
-        if self.transaction.is_some() {
-            let Some(index) = self.servers.iter().position(|p| p.shard == shard) else { return Seat::None };
+        if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
             if writes && self.servers.iter().any(|p| p.wrote && p.shard != shard) || !self.mark_now(access) {
                 return Seat::None;
             }
@@ -271,10 +317,11 @@ impl Session {
             self.servers[index].lease.used_until = None;
             return Seat::Taken(index);
         }
-        if !self.servers.is_empty() {
+        // The first server of a transaction; those that join later are for the long way.
+        if !self.servers.is_empty() || self.transaction.as_ref().is_some_and(|t| !t.opens_plainly()) {
             return Seat::None;
         }
-        let (server, replica) = self.choose(shard, access, false);
+        let (server, replica) = self.choose(shard, access, self.transaction.is_some());
         if !replica && self.database.shard(shard).lacks_primary() {
             return Seat::None;
         }
@@ -317,13 +364,17 @@ impl Session {
         let server = &mut self.servers[index].lease;
         let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange);
         let landed = ready!(relay.poll(cx));
-        let batch = self.flight.take().and_then(|flight| flight.batch);
+        let (ends, batch) = self.flight.take().map_or((false, None), |flight| (flight.ends, flight.batch));
         Poll::Ready(match landed {
+            Ok(outcome) if ends => {
+                self.land_end(index, outcome);
+                Ok(())
+            }
             Ok(outcome) => {
                 self.land(index, outcome.error.is_some(), outcome.status, batch);
                 Ok(())
             }
-            Err(broken) => self.crash(index, broken),
+            Err(broken) => self.crash(index, broken, ends),
         })
     }
 
@@ -350,9 +401,25 @@ impl Session {
         }
     }
 
+    /// The transaction has ended, one way or the other.
+    fn land_end(&mut self, index: usize, outcome: Outcome) {
+        self.answered(index);
+        self.answered = None;
+        if outcome.error.is_some() {
+            self.proxy.metrics.server_errors.inc();
+        }
+        self.heard(index);
+        self.follow(index, outcome.status);
+        self.unmark_now();
+        self.proxy.metrics.local();
+    }
+
     /// The answer will not come; the client is told if it can be.
-    fn crash(&mut self, index: usize, broken: Broken) -> Result<(), End> {
+    fn crash(&mut self, index: usize, broken: Broken, ends: bool) -> Result<(), End> {
         let error = self.broken(index, broken)?;
+        if ends {
+            self.transaction = None;
+        }
         self.fail(Failure::Statement(error))?;
         self.unmark_now();
         self.release();

@@ -113,6 +113,8 @@ pub struct Session {
     /// What the client was told of it.
     told: parameters::Told,
     path: Arc<SearchPath>,
+    /// What that is outside of transactions, with the settings that say so.
+    base_path: (Arc<Settings>, Arc<SearchPath>),
     statements: HashMap<Vec<u8>, Arc<Prepared>>,
     unnamed: Option<Arc<Prepared>>,
     transaction: Option<Transaction>,
@@ -159,7 +161,8 @@ impl Session {
         let settings = proxy.settings.share(greeting.settings);
         let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
         let mut session = Self {
-            path: SearchPath::of_user(&greeting.user).into(),
+            path: Arc::default(),
+            base_path: Default::default(),
             proxy,
             world,
             database: greeting.database,

@@ -108,12 +108,18 @@ impl Session {
         Ok(parameters)
     }
 
-    /// The search path may be another one now.
+    /// The search path is what the settings say.
     pub(super) fn settings_changed(&mut self) {
-        self.path = match self.settings.value("search_path") {
-            Some(value) => SearchPath::parse(value, &self.user).into(),
-            None => SearchPath::of_user(&self.user).into(),
-        };
+        let (settings, path) = &self.base_path;
+        if Arc::ptr_eq(settings, &self.settings) {
+            self.path = path.clone();
+            return;
+        }
+        self.path = Arc::new(match self.settings.value("search_path") {
+            Some(value) => SearchPath::parse(value, &self.user),
+            None => SearchPath::of_user(&self.user),
+        });
+        self.base_path = (self.settings.clone(), self.path.clone());
     }
 
     /// Takes note of what a server told the client itself.

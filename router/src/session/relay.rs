@@ -101,6 +101,8 @@ pub struct Exchange {
     discarding: bool,
     /// Characters of the client's text in front of what the server got: positions in errors count them.
     moved: usize,
+    /// The answer to a BEGIN of ours comes first.
+    opening: bool,
 }
 
 impl Exchange {
@@ -116,12 +118,20 @@ impl Exchange {
             copying: 0,
             discarding: false,
             moved: 0,
+            opening: false,
         }
     }
 
     /// An extended batch's, up to the Sync that was sent; its answers follow a script.
     pub fn extended(forward_ready: bool) -> Self {
         Self { extended: true, ..Self::simple(forward_ready) }
+    }
+
+    /// A BEGIN of ours goes before it, which can't fail.
+    #[must_use]
+    pub fn opening(mut self, opening: bool) -> Self {
+        self.opening = opening;
+        self
     }
 
     /// Errors' positions count from this many characters earlier.
@@ -311,6 +321,9 @@ impl<'a> Relay<'a> {
         if let (b'E' | b'N' | b'A' | b'S' | b'G' | b'H' | b'W', Some(capture)) = (tag, &mut self.capture) {
             capture.spoiled = true;
         }
+        if self.at.opening && !matches!(tag, b'S' | b'N' | b'A') {
+            return self.look_at_opening(tag, at, len);
+        }
         let body = &self.server.wire.input.filled()[at + HEADER..at + len];
         match tag {
             b'D' | b'd' | b'N' | b'A' => Ok(Keep::Yes),
@@ -356,6 +369,25 @@ impl<'a> Relay<'a> {
             }
             b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.at.extended => Ok(self.completes()),
             _ => Ok(Keep::Yes),
+        }
+    }
+
+    /// Looks at a message of the answer to our own BEGIN.
+    fn look_at_opening(&mut self, tag: u8, at: usize, len: usize) -> Result<Keep, Broken> {
+        let body = &self.server.wire.input.filled()[at + HEADER..at + len];
+        match (tag, body) {
+            (b'C', _) => Ok(Keep::Drop),
+            (b'Z', b"T") => {
+                self.at.opening = false;
+                self.server.outstanding = self.server.outstanding.saturating_sub(1);
+                Ok(Keep::Drop)
+            }
+            // What was sent behind it is in no transaction: this server must not go on.
+            _ => {
+                let words = frame::error_field(body, b'M').map(String::from_utf8_lossy);
+                let words = words.unwrap_or("the server did not open the transaction".into());
+                Err(self.server_gone(io::Error::other(words.into_owned())))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use crate::sql::command::Command;
 use crate::sql::scan::tokens;
 use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::schema::ShardRef;
@@ -19,7 +20,7 @@ pub struct Transaction {
     /// Whether the client opened it; else it ends with the batch it was opened for.
     pub explicit: bool,
     /// The client's BEGIN, options and all.
-    begin: String,
+    begin: Cow<'static, str>,
     /// What a server that joins must be told: SAVEPOINTs, SETs, in order.
     pub(super) prelude: Vec<String>,
     /// Savepoints that are there, in order.
@@ -41,12 +42,12 @@ pub struct Transaction {
 impl Transaction {
     /// One that ends with its batch.
     pub fn implicit() -> Self {
-        Self { begin: "BEGIN".to_owned(), ..Self::default() }
+        Self { begin: PLAIN_BEGIN.into(), ..Self::default() }
     }
 
     /// One that a text of several statements left open on a server.
     pub fn opened(failed: bool) -> Self {
-        Self { explicit: true, begin: "BEGIN".to_owned(), failed, ..Self::default() }
+        Self { explicit: true, begin: PLAIN_BEGIN.into(), failed, ..Self::default() }
     }
 
     /// Has servers that join told so too.
@@ -54,9 +55,14 @@ impl Transaction {
         self.prelude.push(text.trim().trim_end_matches(';').to_owned());
     }
 
+    /// Whether a server that joins is told no more than BEGIN: that can't fail, so what follows need not wait for it.
+    pub(super) fn opens_plainly(&self) -> bool {
+        self.begin == PLAIN_BEGIN && self.prelude.is_empty() && !self.closed
+    }
+
     /// What a server is told that joins.
     pub fn opening(&self) -> String {
-        let mut sql = self.begin.clone();
+        let mut sql = self.begin.clone().into_owned();
         for command in &self.prelude {
             // On a line of its own: a comment at the end of one command must not swallow the next.
             sql.push_str("\n;");
@@ -64,6 +70,18 @@ impl Transaction {
         }
         sql
     }
+}
+
+/// What a server is told by a BEGIN without options.
+const PLAIN_BEGIN: &str = "BEGIN";
+
+/// The answer to it: CommandComplete and ReadyForQuery.
+const BEGUN: &[u8] = b"C\0\0\0\x0aBEGIN\0Z\0\0\0\x05T";
+
+/// Whether a text is BEGIN and no more.
+fn is_plain_begin(text: &str) -> bool {
+    let text = text.trim();
+    text.strip_suffix(';').unwrap_or(text).eq_ignore_ascii_case(PLAIN_BEGIN)
 }
 
 /// The options of a BEGIN or START TRANSACTION, as SET TRANSACTION takes them.
@@ -106,9 +124,38 @@ impl Session {
             }
             return Ok(Answer::Warned("25001", "there is already a transaction in progress".to_owned(), tag));
         }
-        let begin = text.trim().trim_end_matches(';').to_owned();
+        let begin = if is_plain_begin(text) {
+            PLAIN_BEGIN.into()
+        } else {
+            text.trim().trim_end_matches(';').to_owned().into()
+        };
         self.transaction = Some(Transaction { explicit: true, begin, ..Transaction::default() });
         Ok(Answer::Tag(tag))
+    }
+
+    /// A BEGIN without options, where there is no transaction yet. False if it is not one.
+    pub(super) fn begin_now(&mut self, text: &str) -> bool {
+        if self.transaction.is_some() || !is_plain_begin(text) {
+            return false;
+        }
+        let begin = PLAIN_BEGIN.into();
+        self.transaction = Some(Transaction { explicit: true, begin, ..Transaction::default() });
+        self.proxy.metrics.local();
+        self.client.send(BEGUN);
+        true
+    }
+
+    /// Whether the transaction can be ended by its one server itself, with nothing to be done or decided here.
+    pub(super) fn ends_plainly(&self, command: &Command) -> bool {
+        let Some(transaction) = &self.transaction else { return false };
+        let [participant] = &self.servers[..] else { return false };
+        let ends = match command {
+            Command::Commit { chain } => !chain && !transaction.failed && participant.lease.status == b'T',
+            Command::Rollback { chain } => !chain && !transaction.lost && participant.lease.status != b'I',
+            _ => false,
+        };
+        let leaves = transaction.settings.is_some() || transaction.ddl;
+        ends && transaction.explicit && !leaves && self.is_unmarked()
     }
 
     /// COMMIT: those that only read first, since a server may refuse that too, then the one writer. Errors are for the

@@ -49,6 +49,6 @@ fn tls_inside_tls_is_not_a_thing() {
 fn where_tls_is_off_such_a_client_is_turned_away() {
     let secured = Secured::with("disable", "auth = 'trust'\n");
     assert!(Cipher::connect(&secured, &["postgresql"], true).is_err());
-    secured.proxy.wait_for_log("it began with TLS, which is off here");
+    secured.proxy.wait_for_log("invalid length of startup packet");
     assert_eq!(secured.said("sslmode=disable"), "app");
 }
