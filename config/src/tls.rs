@@ -11,8 +11,9 @@ use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::context::{Context, Text};
+use crate::hba::{Disk, Files};
 use crate::model::TlsMode;
-use crate::problems::{Place, Problem};
+use crate::problems::{Place, Problem, Problems};
 
 /// Certificates of one file, in its order; never empty.
 pub type Certificates = Vec<CertificateDer<'static>>;
@@ -68,6 +69,26 @@ pub struct TlsFiles {
     pub ca: Option<Pem<Certificates>>,
 }
 
+/// A file, and where it is named.
+pub(crate) type Source = (PathBuf, Place);
+
+impl TlsFiles {
+    /// Reads the files of one side. Errors: everything that is wrong with any of them.
+    pub(crate) fn read(
+        cert: Option<Source>,
+        key: Option<Source>,
+        ca: Option<Source>,
+        files: &dyn Files,
+    ) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let chain = kept(&mut problems, cert.map(|source| pem(files, source, certificates)));
+        let key = kept(&mut problems, key.map(|source| pem(files, source, PrivateKey::from_pem_slice)));
+        let ca = kept(&mut problems, ca.map(|source| pem(files, source, certificates)));
+        let identity = chain.zip(key).map(|(chain, key)| Identity { chain, key });
+        Problems::collect(problems).map_or(Ok(Self { identity, ca }), Err)
+    }
+}
+
 /// The keys of one side, as far as they name files.
 #[derive(Default)]
 pub(crate) struct Named {
@@ -82,12 +103,14 @@ impl Named {
         if mode == TlsMode::Disable {
             return TlsFiles::default();
         }
-        let certificates =
-            |text: &Option<Text>| text.as_ref().and_then(|text| pem(context, text, certificates_of));
-        let chain = certificates(&self.cert);
-        let key = self.key.as_ref().and_then(|text| pem(context, text, PrivateKey::from_pem_slice));
-        let identity = chain.zip(key).map(|(chain, key)| Identity { chain, key });
-        TlsFiles { identity, ca: certificates(&self.ca) }
+        let source = |text: &Option<Text>| {
+            text.as_ref().map(|text| (PathBuf::from(&text.value), context.place(text.at)))
+        };
+        let read = TlsFiles::read(source(&self.cert), source(&self.key), source(&self.ca), &Disk);
+        read.unwrap_or_else(|problems| {
+            context.adopt(problems);
+            TlsFiles::default()
+        })
     }
 }
 
@@ -96,34 +119,30 @@ pub(crate) fn path(text: &Option<Text>) -> Option<PathBuf> {
     text.as_ref().map(|text| PathBuf::from(&text.value))
 }
 
-fn certificates_of(text: &[u8]) -> Result<Certificates, Error> {
+fn kept<T>(problems: &mut Vec<Problem>, read: Option<Result<T, Problem>>) -> Option<T> {
+    read?.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn certificates(text: &[u8]) -> Result<Certificates, Error> {
     let all: Certificates = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
     if all.is_empty() { Err(Error::NoItemsFound) } else { Ok(all) }
 }
 
-fn pem<T>(context: &Context<'_>, text: &Text, parse: impl Fn(&[u8]) -> Result<T, Error>) -> Option<Pem<T>> {
-    let path = PathBuf::from(&text.value);
+fn pem<T>(
+    files: &dyn Files,
+    (path, place): Source,
+    parse: impl Fn(&[u8]) -> Result<T, Error>,
+) -> Result<Pem<T>, Problem> {
     let refuse = |what: &dyn fmt::Display| {
-        context.report(text.at, format!("{} {what}", quoted_path(&path)));
+        let message = format!("{} {what}", quoted_path(&path));
+        Problem { place: place.clone(), message }
     };
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            refuse(&format_args!("cannot be read: {error}"));
-            return None;
-        }
-    };
-    match parse(&bytes) {
-        Ok(content) => Some(Pem { path, place: context.place(text.at), content: Arc::new(content) }),
-        Err(Error::NoItemsFound) => {
-            refuse(&"holds nothing of the kind in PEM form (a key must not be encrypted)");
-            None
-        }
-        Err(error) => {
-            refuse(&format_args!("is not PEM: {error}"));
-            None
-        }
-    }
+    let bytes = files.read(&path).map_err(|e| refuse(&format_args!("cannot be read: {e}")))?;
+    let content = parse(&bytes).map_err(|error| match error {
+        Error::NoItemsFound => refuse(&"holds nothing of the kind in PEM form (a key must not be encrypted)"),
+        error => refuse(&format_args!("is not PEM: {error}")),
+    })?;
+    Ok(Pem { path, place, content: Arc::new(content) })
 }
 
 /// In full, however long: it is there to be found.

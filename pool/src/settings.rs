@@ -4,6 +4,7 @@
 //! value (a search_path list, an interval time zone) would not be.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a client set, by lower-case name. Compared by value; sharing one `Arc` makes the comparison a pointer's.
@@ -90,32 +91,41 @@ impl Settings {
     }
 }
 
-/// Settings by value: clients that set the same share one `Arc`, so that a server that served one of them is known to
-/// fit another by a comparison of pointers.
-#[derive(Debug, Default)]
-pub struct SharedSettings(Mutex<Shared>);
+/// Values of which many clients have the same: they share one `Arc`. Of settings, this also makes a server that served
+/// one client known to fit another by a comparison of pointers.
+#[derive(Debug)]
+pub struct Shared<T>(Mutex<Known<T>>);
 
-#[derive(Debug, Default)]
-struct Shared {
-    known: HashSet<Arc<Settings>>,
+/// Settings by value.
+pub type SharedSettings = Shared<Settings>;
+
+#[derive(Debug)]
+struct Known<T> {
+    values: HashSet<Arc<T>>,
     /// Size at which those that nobody uses any more are looked for.
     sweep_at: usize,
 }
 
-impl SharedSettings {
-    /// The one `Arc` of these settings.
-    pub fn share(&self, settings: Settings) -> Arc<Settings> {
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = shared.known.get(&settings) {
-            return known.clone();
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Known { values: HashSet::new(), sweep_at: 0 }))
+    }
+}
+
+impl<T: Eq + Hash> Shared<T> {
+    /// The one `Arc` of this value.
+    pub fn share(&self, value: T) -> Arc<T> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = known.values.get(&value) {
+            return value.clone();
         }
-        if shared.known.len() >= shared.sweep_at {
-            shared.known.retain(|settings| Arc::strong_count(settings) > 1);
-            shared.sweep_at = 64.max(shared.known.len() * 2);
+        if known.values.len() >= known.sweep_at {
+            known.values.retain(|value| Arc::strong_count(value) > 1);
+            known.sweep_at = 64.max(known.values.len() * 2);
         }
-        let settings = Arc::new(settings);
-        shared.known.insert(settings.clone());
-        settings
+        let value = Arc::new(value);
+        known.values.insert(value.clone());
+        value
     }
 }
 
@@ -174,7 +184,7 @@ mod tests {
         for n in 0..1000 {
             named(&n.to_string());
         }
-        assert!(shared.0.lock().unwrap().known.len() <= 64);
+        assert!(shared.0.lock().unwrap().values.len() <= 64);
         assert!(Arc::ptr_eq(&kept, &named("a")));
     }
 

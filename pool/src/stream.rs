@@ -174,3 +174,16 @@ impl AsyncWrite for Stream {
         Stream::poll_shutdown(self.get_mut(), cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_plainly_does_not_pay_for_tls() {
+        assert_eq!(
+            size_of::<Stream>(),
+            size_of::<TcpStream>().max(size_of::<UnixStream>()) + size_of::<usize>()
+        );
+    }
+}

@@ -3,11 +3,12 @@
 use crate::client::auth::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
 use crate::database::Database;
 use crate::metrics::Metrics;
+use crate::session::Told;
 use crate::workers::{WorkerId, Workers};
 use arc_swap::ArcSwap;
 use shardway_config::{AuthMethod, Config, Secret, TlsMode};
 use shardway_pool::cancel::{BackendKey, CancelTarget};
-use shardway_pool::settings::SharedSettings;
+use shardway_pool::settings::{Shared, SharedSettings};
 use shardway_pool::shard::Server;
 use shardway_pool::tls::{Acceptor, Connector};
 use shardway_pool::{Credential, Login, PoolLimits, ScramKeys};
@@ -246,6 +247,8 @@ pub struct Proxy {
     pub source: shardway_config::Source,
     /// Session settings of all clients.
     pub settings: SharedSettings,
+    /// What clients were told of the parameters that servers report.
+    pub told: Shared<Told>,
     /// Prepared statements of all clients.
     pub statements: crate::session::Statements,
     era: ArcSwap<()>,
@@ -276,6 +279,7 @@ impl Proxy {
             reloading: tokio::sync::Mutex::default(),
             source,
             settings: SharedSettings::default(),
+            told: Shared::default(),
             statements: crate::session::Statements::default(),
             era: ArcSwap::default(),
             older: Mutex::default(),

@@ -11,6 +11,7 @@
 
 mod auth_file;
 mod beyond;
+mod certificates;
 mod checks;
 mod connection_string;
 mod database;

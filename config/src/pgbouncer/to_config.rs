@@ -75,7 +75,7 @@ impl Pgbouncer {
     /// What PgBouncer has no setting for is as in a `shardway.toml` that says nothing of it, but for `http`, which is
     /// off: several processes of one machine would ask for the same port. Databases that no [`Endpoint`] can hold
     /// (several hosts, the abstract namespace) are left out rather than sent to a part of their servers. The files of
-    /// certificates are named and not read.
+    /// certificates are named and not read: see [`Pgbouncer::tls_files`].
     pub fn to_config(&self) -> Config {
         let (routing, cache) = defaults();
         let databases = self.databases.iter().filter_map(|database| self.database(database)).collect();

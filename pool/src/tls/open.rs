@@ -61,7 +61,7 @@ pub(crate) async fn open(address: &ServerAddress, channel: Channel) -> Result<St
         // The server is gone, or it and we do not get on.
         Err(Refused::Failed(e)) => match e.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::Other => Err(no_tls(address, &e.to_string())),
-            _ => Err(unreachable(address, &e)),
+            _ => Err(not_reached(address, &e)),
         },
     }
 }
@@ -97,7 +97,7 @@ async fn encrypt(address: &ServerAddress, plain: Stream) -> Result<Stream, Refus
 }
 
 async fn connect(address: &ServerAddress) -> Result<Stream, PoolError> {
-    let failed = |e: io::Error| unreachable(address, &e);
+    let failed = |e: io::Error| not_reached(address, &e);
     if address.is_unix() {
         let path = format!("{}/.s.PGSQL.{}", address.host, address.port);
         return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?));
@@ -106,7 +106,7 @@ async fn connect(address: &ServerAddress) -> Result<Stream, PoolError> {
     Stream::tcp(socket).map_err(failed)
 }
 
-fn unreachable(address: &ServerAddress, cause: &io::Error) -> PoolError {
+fn not_reached(address: &ServerAddress, cause: &io::Error) -> PoolError {
     PoolError::Connect { server: address.to_string(), cause: cause.to_string().into() }
 }
 

@@ -144,7 +144,7 @@ impl Drop for Presence {
 }
 
 /// Serves a client that is in, on one worker after another.
-fn stay(session: Session, presence: Presence, from: WorkerId, on: WorkerId) {
+fn stay(session: Box<Session>, presence: Presence, from: WorkerId, on: WorkerId) {
     let runtime = presence.proxy.workers.runtime(on);
     runtime.spawn(async move {
         let session = if from == on { Ok(session) } else { session.rehome() };

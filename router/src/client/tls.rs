@@ -2,7 +2,7 @@
 //! since PostgreSQL 17 can).
 //!
 //! Source: PostgreSQL documentation, "SSL Session Encryption"; src/backend/tcop/backend_startup.c. Bounded in time as
-//! all of a login is, and in space by rustls.
+//! all of a login is, and in space by rustls: a message of a handshake has 64 KiB at most.
 
 use super::Rejected;
 use crate::error::ClientError;

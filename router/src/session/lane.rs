@@ -7,6 +7,7 @@
 
 use super::batch::{Batch, Item, Reread};
 use super::decide::{Decided, Decision};
+use super::quick::Quick;
 use super::relay::{Broken, Exchange, MAX_AHEAD, Outcome, Relay};
 use super::servers::{Participant, no_lease};
 use super::simple::Failure;
@@ -33,10 +34,7 @@ const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
 pub(super) struct Flight {
     exchange: Exchange,
     shard: ShardRef,
-    /// Whether it ends the transaction.
-    ends: bool,
-    /// The messages, if it is a batch; else it is a simple query.
-    batch: Option<Batch>,
+    came: Came,
 }
 
 /// A message that was taken up and is for the long way.
@@ -44,6 +42,20 @@ pub(super) enum Work {
     /// A Query, and what its text was found to be.
     Simple(Buffer, Decided),
     /// A batch.
+    Batch(Batch),
+    /// A batch of the usual form, to be put back.
+    Quick(Quick),
+}
+
+/// What a statement in the fast lane came as.
+enum Came {
+    /// A Query.
+    Simple,
+    /// A Query that ends the transaction.
+    End,
+    /// A batch of the usual form.
+    Quick,
+    /// Any other batch.
     Batch(Batch),
 }
 
@@ -64,7 +76,7 @@ pub(super) struct Queued {
 }
 
 /// What became of a message in the fast lane.
-enum Departure {
+pub(super) enum Departure {
     /// It is answered.
     Done,
     /// Its answer, or its server, is awaited.
@@ -138,7 +150,8 @@ impl Session {
         self.now = Instant::now();
         match whole.tag {
             b'Q' => self.depart_simple(whole.len),
-            b'P' | b'B' => self.depart_batch(),
+            b'P' | b'B' if self.has_failed() => self.depart_batch(),
+            b'P' | b'B' => self.depart_quick().unwrap_or_else(|| self.depart_batch()),
             _ => Departure::Long(None),
         }
     }
@@ -194,7 +207,7 @@ impl Session {
         server.wire.send(message.filled());
         server.outstanding += 1;
         let shard = self.servers[0].shard;
-        self.flight = Some(Flight { exchange: Exchange::simple(true), shard, ends: true, batch: None });
+        self.flight = Some(Flight { exchange: Exchange::simple(true), shard, came: Came::End });
         Departure::Gone
     }
 
@@ -216,7 +229,7 @@ impl Session {
     }
 
     /// Finds a server for a statement, or a place in the queue for one.
-    fn seat(&mut self, shard: ShardRef, access: Access, work: Work) -> Departure {
+    pub(super) fn seat(&mut self, shard: ShardRef, access: Access, work: Work) -> Departure {
         match self.acquire_now(shard, access) {
             Seat::Taken(index) => self.launch(index, work),
             Seat::Queued(turn) => {
@@ -236,20 +249,24 @@ impl Session {
             server.wire.output.extend(BEGIN);
             server.outstanding += 1;
         }
-        let (exchange, batch) = match work {
+        let (exchange, came) = match work {
             Work::Simple(message, _) => {
                 // A Query ends the unnamed statement.
                 server.unnamed = None;
                 server.wire.send(message.filled());
                 server.outstanding += 1;
-                (Exchange::simple(true), None)
+                (Exchange::simple(true), Came::Simple)
             }
             Work::Batch(batch) => {
                 self.write_batch(index, &batch.bytes, &batch.items);
-                (Exchange::extended(true), Some(batch))
+                (Exchange::extended(true), Came::Batch(batch))
+            }
+            Work::Quick(quick) => {
+                self.write_quick(index, &quick);
+                (Exchange::extended(true), Came::Quick)
             }
         };
-        self.flight = Some(Flight { exchange: exchange.opening(opening), shard, ends: false, batch });
+        self.flight = Some(Flight { exchange: exchange.opening(opening), shard, came });
         Departure::Gone
     }
 
@@ -298,7 +315,7 @@ impl Session {
     }
 
     /// The shard, if there is one without further thought.
-    fn place_now(&mut self, target: &Target) -> Option<ShardRef> {
+    pub(super) fn place_now(&mut self, target: &Target) -> Option<ShardRef> {
         match target {
             Target::One(shard) => Some(*shard),
             Target::Any(group) => Some(self.any_shard(*group)),
@@ -364,38 +381,43 @@ impl Session {
         let server = &mut self.servers[index].lease;
         let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange);
         let landed = ready!(relay.poll(cx));
-        let (ends, batch) = self.flight.take().map_or((false, None), |flight| (flight.ends, flight.batch));
-        Poll::Ready(match landed {
-            Ok(outcome) if ends => {
+        let Some(Flight { came, .. }) = self.flight.take() else { return Poll::Ready(Ok(())) };
+        Poll::Ready(match (landed, came) {
+            (Ok(outcome), Came::End) => {
                 self.land_end(index, outcome);
                 Ok(())
             }
-            Ok(outcome) => {
-                self.land(index, outcome.error.is_some(), outcome.status, batch);
+            (Ok(outcome), came) => {
+                self.land(index, outcome, &came);
                 Ok(())
             }
-            Err(broken) => self.crash(index, broken, ends),
+            (Err(broken), came) => self.crash(index, broken, matches!(came, Came::End)),
         })
     }
 
     /// The answer is through.
-    fn land(&mut self, index: usize, failed: bool, status: u8, batch: Option<Batch>) {
+    fn land(&mut self, index: usize, outcome: Outcome, came: &Came) {
         self.answered(index);
+        let failed = outcome.error.is_some();
         if failed {
             self.proxy.metrics.server_errors.inc();
         }
         let shard = self.servers[index].shard;
-        if let Some(batch) = &batch {
-            match failed {
-                true => self.after_error(index, &batch.items),
-                false => self.settle(&batch.items, 0),
-            }
-            self.remember_portals(shard, &batch.items);
+        let items = if let Came::Batch(batch) = came { &batch.items[..] } else { &[] };
+        match came {
+            Came::Simple | Came::End => {}
+            Came::Quick | Came::Batch(_) if failed => self.after_error(index, items),
+            Came::Quick | Came::Batch(_) => self.settle(items, 0),
+        }
+        self.remember_portals(shard, items);
+        if let (Came::Quick, Some(transaction)) = (came, &mut self.transaction) {
+            transaction.portals.insert(Vec::new(), shard);
         }
         self.heard(index);
-        self.follow(index, status);
+        self.follow(index, outcome.status);
         self.unmark_now();
-        let statements = batch.map_or(1, |batch| batch.items.iter().filter(|i| is_bind(i)).count());
+        let statements =
+            if let Came::Batch(_) = came { items.iter().filter(|i| is_bind(i)).count() } else { 1 };
         for _ in 0..statements {
             self.count(Tier::Single);
         }

@@ -17,6 +17,7 @@ mod lane;
 mod parameters;
 mod pieces;
 mod prepared;
+mod quick;
 pub mod relay;
 mod savepoints;
 mod scatter;
@@ -54,7 +55,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use transaction::Transaction;
 
-pub use parameters::is_utf8;
+pub use parameters::{Told, is_utf8};
 pub use prepared::Statements;
 
 /// Why a session ends.
@@ -111,7 +112,7 @@ pub struct Session {
     /// What is set now.
     settings: Arc<Settings>,
     /// What the client was told of it.
-    told: parameters::Told,
+    told: Arc<Told>,
     path: Arc<SearchPath>,
     /// What that is outside of transactions, with the settings that say so.
     base_path: (Arc<Settings>, Arc<SearchPath>),
@@ -157,10 +158,10 @@ const SYNC: &[u8] = b"S\0\0\0\x04";
 
 impl Session {
     /// A session for a client that has logged in.
-    pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Self {
+    pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Box<Self> {
         let settings = proxy.settings.share(greeting.settings);
         let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
-        let mut session = Self {
+        let mut session = Box::new(Self {
             path: Arc::default(),
             base_path: Default::default(),
             proxy,
@@ -172,7 +173,7 @@ impl Session {
             registration,
             startup: settings.clone(),
             settings,
-            told: parameters::Told::default(),
+            told: Arc::default(),
             statements: HashMap::new(),
             unnamed: None,
             transaction: None,
@@ -190,14 +191,14 @@ impl Session {
             mark: None,
             outcome_unknown: false,
             holding: false,
-        };
+        });
         session.settings_changed();
         session
     }
 
     /// Serves the client until it leaves, or is to move to another worker: then this gives the session back, with
     /// nothing under way.
-    pub async fn run(mut self, here: WorkerId) -> Option<Session> {
+    pub async fn run(mut self: Box<Self>, here: WorkerId) -> Option<Box<Self>> {
         poll_fn(|cx| {
             self.registration.handle.attend(cx.waker(), here);
             Poll::Ready(())
@@ -220,7 +221,7 @@ impl Session {
     }
 
     /// The client is gone, or must go.
-    async fn end(mut self, end: End) {
+    async fn end(mut self: Box<Self>, end: End) {
         match end {
             End::Terminated => {}
             End::Client(e) => tracing::debug!(user = self.user, "client is gone: {e}"),
@@ -241,8 +242,9 @@ impl Session {
     }
 
     /// Makes its client's socket at home on the worker that calls. Errors: the system's.
-    pub fn rehome(self) -> io::Result<Self> {
-        Ok(Self { client: self.client.rehome()?, ..self })
+    pub fn rehome(self: Box<Self>) -> io::Result<Box<Self>> {
+        let session = *self;
+        Ok(Box::new(Self { client: session.client.rehome()?, ..session }))
     }
 
     /// Tells a client why it can't be served, and closes it.
@@ -256,6 +258,7 @@ impl Session {
         match work {
             Some(Work::Simple(message, decided)) => return self.simple(message, Some(decided)).await,
             Some(Work::Batch(batch)) => return self.run_batch(batch).await,
+            Some(Work::Quick(quick)) => self.take_back(quick),
             None => {}
         }
         relay::flush(&mut self.client).await?;

@@ -29,21 +29,23 @@ const REPORTED: [&str; 8] = [
 ];
 
 /// What the client was told of each of [`REPORTED`] last.
-pub(super) type Told = [String; REPORTED.len()];
+pub type Told = [String; REPORTED.len()];
 
 impl Session {
     /// Greets the client with the parameters of a server that it may use; a user whom no server lets in, or whose
     /// settings no server takes, is told so.
     pub async fn greet(&mut self) -> Result<(), ClientError> {
         let parameters = self.learn_parameters().await.map_err(fatal)?;
+        let mut told = Told::default();
         for (name, value) in parameters.iter() {
             let own = self.settings.value(name).filter(|_| name == "application_name");
             let value = own.unwrap_or(value);
             reply::parameter(&mut self.client.output, name, value);
             if let Some(at) = REPORTED.iter().position(|reported| *reported == name) {
-                value.clone_into(&mut self.told[at]);
+                value.clone_into(&mut told[at]);
             }
         }
+        self.told = self.proxy.told.share(told);
         reply::backend_key(&mut self.client.output, self.registration.key);
         reply::ready(&mut self.client.output, b'I');
         Ok(())
@@ -128,7 +130,7 @@ impl Session {
         if !std::mem::take(&mut server.reported) {
             return;
         }
-        for (told, name) in self.told.iter_mut().zip(REPORTED) {
+        for (told, name) in Arc::make_mut(&mut self.told).iter_mut().zip(REPORTED) {
             if let Some(value) = server.parameters.get(name) {
                 value.clone_into(told);
             }
@@ -141,7 +143,7 @@ impl Session {
         if !std::mem::take(&mut server.reported) {
             return;
         }
-        for (told, name) in self.told.iter_mut().zip(REPORTED) {
+        for (told, name) in Arc::make_mut(&mut self.told).iter_mut().zip(REPORTED) {
             let value = server.parameters.get(name).unwrap_or(told);
             if value != told {
                 reply::parameter(&mut self.client.output, name, value);

@@ -55,7 +55,7 @@ impl Writer<'_> {
     }
 
     /// Sees to it that the server has the statement.
-    fn ensure(&mut self, statement: &Prepared, named: bool) {
+    pub(super) fn ensure(&mut self, statement: &Prepared, named: bool) {
         if !named {
             if self.server.unnamed != Some(statement.id) {
                 self.server.unnamed = Some(statement.id);
@@ -86,7 +86,7 @@ impl Writer<'_> {
     }
 
     /// Bind, with the server's name of the statement in the place of the client's.
-    fn bind(&mut self, message: &[u8], statement: &Prepared) {
+    pub(super) fn bind(&mut self, message: &[u8], statement: &Prepared) {
         let body = &message[HEADER..];
         let Some((portal, rest)) = frame::cstr(body) else { return };
         let Some((_, rest)) = frame::cstr(rest) else { return };

@@ -63,6 +63,14 @@ fn a_key_has_to_be_the_certificates() {
     assert!(Acceptor::new(TlsMode::Allow, &TlsFiles::default()).unwrap().is_none());
 }
 
+#[test]
+fn keys_are_taken_as_openssl_writes_them() {
+    // A section with the curve comes before the key.
+    let (certificate, key) = (text("ec_parameters.pem"), text("ec_parameters.key"));
+    assert!(key.contains("EC PARAMETERS") && key.contains("EC PRIVATE KEY"));
+    assert!(Acceptor::new(TlsMode::Allow, &files(&certificate, &key, None)).unwrap().is_some());
+}
+
 /// Certificates by the recipe of PostgreSQL's documentation: the server's is of X.509's first version, without
 /// extensions, and its CN is 127.0.0.1.
 fn by_the_recipe() -> TlsFiles {

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::address::ServerAddress;
+use crate::cancel::{BackendKey, CancelSlot, CancelTarget};
 use crate::error::PoolError;
 use crate::tls::open::{Channel, open};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,6 +28,10 @@ async fn server(words: &'static [&'static [u8]]) -> ServerAddress {
         }
         std::future::pending::<()>().await;
     });
+    at(port)
+}
+
+fn at(port: u16) -> ServerAddress {
     let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
     let (host, dbname) = ("127.0.0.1".to_owned(), "d".to_owned());
     ServerAddress { host, port, dbname, tls: TlsMode::Prefer, connector }
@@ -76,4 +82,22 @@ async fn what_comes_before_the_encryption_is_not_taken_for_part_of_it() {
 async fn a_server_that_hangs_up_is_an_outage() {
     assert!(refused(&[b"S!"]).await.is_outage());
     assert!(!refused(&[b"N!"]).await.is_outage());
+}
+
+#[tokio::test]
+async fn what_cancels_an_encrypted_connection_is_not_sent_in_clear() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Arc::new(at(listener.local_addr().unwrap().port()));
+    let (key, slot) = (BackendKey { pid: 1, secret: 2 }, CancelSlot::default());
+    let target = Arc::new(CancelTarget { address, key, tls: true, slot });
+    let server = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_exact(&mut [0; 8]).await.unwrap();
+        socket.write_all(b"N").await.unwrap();
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        rest
+    };
+    let ((), rest) = tokio::join!(target.announce().send(Duration::from_secs(5)), server);
+    assert_eq!(rest, b"");
 }

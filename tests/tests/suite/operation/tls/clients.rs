@@ -8,7 +8,7 @@ use std::{
 use shardway_tests::RawClient;
 
 use super::certificates::Authority;
-use super::{Secured, assert_says};
+use super::{Secured, WHO, assert_says, psql};
 
 #[test]
 fn every_mode_of_libpq_works_where_tls_is_offered() {
@@ -45,6 +45,21 @@ fn without_tls_nobody_is_let_in_where_it_is_required() {
     // libpq tries again by TLS.
     assert_eq!(secured.said("sslmode=allow"), "app");
     assert_eq!(secured.said("sslmode=require"), "app");
+}
+
+#[test]
+fn nobody_listens_in_on_a_unix_socket() {
+    let secured = Secured::with("require", "");
+    let dir = tempfile::tempdir().unwrap();
+    secured.proxy.edit(|config| {
+        let listen = config["server"]["listen"].as_array_mut().unwrap();
+        listen.push(format!("unix:{}", dir.path().display()).into());
+    });
+    secured.proxy.kill();
+    secured.proxy.start();
+    let (port, dir) = (secured.proxy.port(), dir.path().display());
+    let local = format!("host={dir} port={port} user=app password=secret dbname=shop");
+    assert_eq!(psql(&local).args(["-c", WHO]).run().said(), "app");
 }
 
 #[test]
