@@ -77,6 +77,22 @@ impl Planning {
         }
     }
 
+    /// Looks at the plan of a scanned text, if it is known already and shared by all texts of its template. Nothing is
+    /// counted or copied.
+    pub fn look<T>(
+        &self,
+        scan: &mut Scan,
+        path: &SearchPath,
+        look: impl FnOnce(&Plan, &Scan) -> T,
+    ) -> Option<T> {
+        scan.template.extend_from_slice(path.key.as_bytes());
+        let templates = self.templates.read().unwrap_or_else(PoisonError::into_inner);
+        match templates.get(&scan.template[..]) {
+            Some(Entry::Shared(plan)) => Some(look(plan, scan)),
+            _ => None,
+        }
+    }
+
     fn text_key(text: &str, path: &SearchPath) -> Box<[u8]> {
         [text.as_bytes(), path.key.as_bytes()].concat().into_boxed_slice()
     }

@@ -4,6 +4,7 @@
 //! `shardway-bench`. Measuring times are short, so that all of it is done in about a minute; a difference of a few
 //! percent is noise. A word behind `--` chooses: `cargo bench --bench micro -- recognise`.
 
+mod combine;
 mod fixture;
 mod frames;
 mod merge;
@@ -29,5 +30,6 @@ fn main() {
     recognise::benches(&mut criterion);
     routing::benches(&mut criterion);
     merge::benches(&mut criterion);
+    combine::benches(&mut criterion);
     criterion.final_summary();
 }

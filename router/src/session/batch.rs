@@ -74,7 +74,10 @@ pub enum Item {
 /// What the messages of a batch so far do to the client's statements: the closed ones are there without one. It
 /// counts for the session only when they have run.
 #[derive(Default)]
-struct Here(Vec<(Box<[u8]>, Option<Arc<Prepared>>)>);
+struct Here(Vec<Change>);
+
+/// A name, and the statement that it has now.
+type Change = (Box<[u8]>, Option<Arc<Prepared>>);
 
 impl Here {
     fn get(&self, name: &[u8]) -> Option<&Option<Arc<Prepared>>> {

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::error::ClientError;
 use crate::plan::locate::{Target, Values, locate};
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Access, Plan, Refusal};
 use crate::plan_cache::Planning;
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::hint::{self, Hint};
@@ -123,6 +123,29 @@ impl Session {
                 0 => Decided::Empty,
                 _ => Decided::Many(statements),
             })
+        })
+    }
+
+    /// Where a text leads that is one plain statement without a hint, and was planned before; `None` if it is anything
+    /// else.
+    pub(super) fn known_place(&self, text: &str) -> Option<(Target, Access)> {
+        SCAN.with(|scan| {
+            let scan = &mut *scan.borrow_mut();
+            scan.run(text).ok()?;
+            let alone = match scan.semicolons[..] {
+                [] => true,
+                [only] => only + 1 >= scan.end,
+                _ => false,
+            };
+            if !alone || scan.has_block_comment {
+                return None;
+            }
+            let place = |plan: &Plan, scan: &Scan| {
+                let values = Values { text, literals: &scan.literals, params: None, types: &[] };
+                let target = plan.plain.then(|| locate(&plan.route, &self.database.maps, &values).ok());
+                target.flatten().map(|target| (target, plan.access))
+            };
+            self.database.with_planning(|planning| planning.look(scan, &self.path, place)).flatten()
         })
     }
 

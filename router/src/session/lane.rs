@@ -39,8 +39,8 @@ pub(super) struct Flight {
 
 /// A message that was taken up and is for the long way.
 pub(super) enum Work {
-    /// A Query, and what its text was found to be.
-    Simple(Buffer, Decided),
+    /// A Query, and what its text was found to be, if that was looked at closely.
+    Simple(Buffer, Option<Decided>),
     /// A batch.
     Batch(Batch),
     /// A batch of the usual form, to be put back.
@@ -163,6 +163,16 @@ impl Session {
             _ => None,
         };
         let Some(text) = text else { return Departure::Long(None) };
+        if !self.has_failed()
+            && may_be_plain(text)
+            && let Some((target, access)) = self.known_place(text)
+        {
+            let work = Work::Simple(self.take(len), None);
+            return match self.place_now(&target) {
+                Some(shard) => self.seat(shard, access, work),
+                None => Departure::Long(Some(work)),
+            };
+        }
         let Ok(decided) = self.database.with_planning(|planning| self.decide_with(planning, text)) else {
             return Departure::Long(None);
         };
@@ -180,7 +190,7 @@ impl Session {
             }
             _ => None,
         };
-        let work = Work::Simple(self.take(len), decided);
+        let work = Work::Simple(self.take(len), Some(decided));
         match place.and_then(|(target, access)| Some((self.place_now(&target)?, access))) {
             Some((shard, access)) => self.seat(shard, access, work),
             None => Departure::Long(Some(work)),
@@ -196,7 +206,7 @@ impl Session {
         let message = self.take(len);
         match self.begin_now(text) {
             true => Departure::Done,
-            false => Departure::Long(Some(Work::Simple(message, decided))),
+            false => Departure::Long(Some(Work::Simple(message, Some(decided)))),
         }
     }
 
@@ -448,6 +458,14 @@ impl Session {
         self.ready();
         Ok(())
     }
+}
+
+/// Whether a text may be one that [`Session::known_place`] knows: what controls transactions never is.
+fn may_be_plain(text: &str) -> bool {
+    matches!(
+        text.as_bytes().first(),
+        Some(b's' | b'S' | b'i' | b'I' | b'u' | b'U' | b'd' | b'D' | b'w' | b'W')
+    )
 }
 
 /// The bytes up to the first Sync, if they are all there and there is nothing unusual before it.

@@ -256,7 +256,7 @@ impl Session {
     /// Does what the client asks for: `work`, or whatever it says next.
     async fn turn(&mut self, work: Option<Work>) -> Result<(), End> {
         match work {
-            Some(Work::Simple(message, decided)) => return self.simple(message, Some(decided)).await,
+            Some(Work::Simple(message, decided)) => return self.simple(message, decided).await,
             Some(Work::Batch(batch)) => return self.run_batch(batch).await,
             Some(Work::Quick(quick)) => self.take_back(quick),
             None => {}

@@ -33,11 +33,14 @@ pub struct Prepared {
     pub parse_tail: Box<[u8]>,
 }
 
+/// Statements of one text that differ in their search path or in the schema they were planned with.
+type SameText = Vec<Weak<Prepared>>;
+
 /// Statements by text and types, over all clients. Holds none alive by itself.
 #[derive(Debug, Default)]
 pub struct Statements {
     /// By Parse's body behind the name; those of one body differ in their search path.
-    known: Mutex<HashMap<Box<[u8]>, Vec<Weak<Prepared>>>>,
+    known: Mutex<HashMap<Box<[u8]>, SameText>>,
     next: AtomicU64,
 }
 
