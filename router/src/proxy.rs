@@ -183,7 +183,8 @@ impl ClientHandle {
     /// waiting for a shutdown or a reload costs an idle client nothing.
     pub fn attend(&self, task: &Waker, worker: WorkerId) {
         self.worker.store(worker.0, Ordering::Release);
-        self.moving.store(0, Ordering::Release);
+        // Another destination, given meanwhile, stays.
+        let _ = self.moving.compare_exchange(worker.0 + 1, 0, Ordering::AcqRel, Ordering::Acquire);
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
     }
 
@@ -196,6 +197,11 @@ impl ClientHandle {
     pub fn move_to(&self, worker: WorkerId) {
         self.moving.store(worker.0 + 1, Ordering::Release);
         self.wake();
+    }
+
+    /// It need not move, whatever was said before.
+    pub fn stay(&self) {
+        self.moving.store(0, Ordering::Release);
     }
 
     /// The worker it is to move to.
@@ -308,9 +314,11 @@ impl Proxy {
             }
             return;
         }
-        let before = self.era.swap(Arc::default());
+        // In this order: whoever holds the present era is known as older before the cache serves anybody.
+        let before = self.era.load_full();
         self.older.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before));
         self.cache.store(Arc::new(start_cache(config)));
+        self.era.store(Arc::default());
     }
 
     /// Forgets every answer: tables or shards may have changed.

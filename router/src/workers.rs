@@ -134,7 +134,10 @@ fn spread(clients: &[Arc<ClientHandle>], active: usize) {
     let mut homeless = Vec::new();
     for client in clients {
         match served.get_mut(client.worker().0) {
-            Some(count) if *count < share => *count += 1,
+            Some(count) if *count < share => {
+                *count += 1;
+                client.stay();
+            }
             _ => homeless.push(client),
         }
     }

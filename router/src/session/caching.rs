@@ -185,8 +185,10 @@ impl Session {
         if plan.access != Access::Write {
             return;
         }
+        // The era first: a cache that comes between the two finds the write among those of an older one.
+        let era = self.proxy.cache_era();
         let cache = (**self.proxy.cache.load()).clone();
-        let mark = self.mark.get_or_insert_with(|| WriteMark { guard: None, _era: self.proxy.cache_era() });
+        let mark = self.mark.get_or_insert(WriteMark { guard: None, _era: era });
         let writes = || write_set(&self.database.name, plan, key);
         match (&mut mark.guard, cache) {
             (Some((_, guard)), _) => guard.extend(&writes()).await,
@@ -203,10 +205,12 @@ impl Session {
         if access != Access::Write {
             return true;
         }
+        // The era first: a cache that comes between the two finds the write among those of an older one.
+        let era = self.proxy.cache_era();
         if self.proxy.cache.load().is_some() {
             return false;
         }
-        let mark = self.mark.get_or_insert_with(|| WriteMark { guard: None, _era: self.proxy.cache_era() });
+        let mark = self.mark.get_or_insert(WriteMark { guard: None, _era: era });
         mark.guard.is_none()
     }
 

@@ -227,6 +227,9 @@ impl Session {
         if let Some(participant) = self.servers.iter().find(|p| p.shard.group == group) {
             return participant.shard;
         }
+        if let Some((at, _)) = self.leased.as_ref().filter(|(at, _)| at.group == group) {
+            return *at;
+        }
         let count = self.database.maps[group.0].shard_count();
         self.next_shard = self.next_shard.wrapping_add(1);
         ShardRef { group, shard: ShardId(self.next_shard % count) }

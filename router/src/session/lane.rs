@@ -451,6 +451,7 @@ impl Session {
         let error = self.broken(index, broken)?;
         if ends {
             self.transaction = None;
+            self.settings_changed();
         }
         self.fail(Failure::Statement(error))?;
         self.unmark_now();

@@ -306,6 +306,8 @@ impl Session {
         }
         self.world = world;
         self.pools.clear();
+        // Of the old world: what is at its place now may be another server.
+        self.leased = None;
         if let Some(database) = self.world.databases.get(&self.database.name) {
             self.database = database.clone();
             self.carry_barriers();
@@ -374,8 +376,8 @@ impl Session {
             let error = ClientError::fatal("57P01", "terminating connection due to administrator command");
             return Poll::Ready(Err(End::Fatal(error)));
         }
-        let moves =
-            self.destination().is_some() && self.transaction.is_none() && self.client.input.is_empty();
+        let between = self.transaction.is_none() && self.client.input.is_empty() && !self.skipping;
+        let moves = between && self.destination().is_some();
         if self.refresh_world()? || moves {
             return Poll::Ready(Ok(false));
         }

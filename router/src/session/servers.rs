@@ -39,9 +39,11 @@ impl Session {
             .into());
         }
         let in_transaction = self.transaction.is_some();
-        let lease = match self.leased.take() {
-            Some((at, lease)) if at == shard => lease,
-            _ => self.lease_for(shard, access, in_transaction).await?,
+        // One for another shard goes back first: nobody may hold a server while it waits for another.
+        let leased = self.leased.take().filter(|(at, _)| *at == shard);
+        let lease = match leased {
+            Some((_, lease)) => lease,
+            None => self.lease_for(shard, access, in_transaction).await?,
         };
         let ready = !in_transaction && Arc::ptr_eq(&lease.settings, &self.settings);
         self.servers.push(Participant { shard, lease, wrote: false });
@@ -142,17 +144,21 @@ impl Session {
     /// A server from the pool. A client that leaves while it waits gives up its place.
     pub(super) async fn lease(&mut self, server: &Arc<Server>) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
-        if let Asked::Lease(lease) = pool.ask(self.now) {
-            return Ok(lease);
+        match pool.ask(self.now) {
+            Asked::Lease(lease) => Ok(lease),
+            Asked::Wait(mut turn) => self.unless_client_leaves(poll_fn(move |cx| turn.poll(cx))).await,
+            Asked::Slowly => self.unless_client_leaves(async move { pool.checkout().await }).await,
         }
-        Box::pin(self.wait_for_lease(pool)).await
     }
 
-    async fn wait_for_lease(&mut self, pool: Arc<Pool>) -> Result<Lease, ClientError> {
+    async fn unless_client_leaves(
+        &mut self,
+        lease: impl Future<Output = Result<Lease, PoolError>>,
+    ) -> Result<Lease, ClientError> {
         let client = &mut self.client;
         let leased = tokio::select! {
             biased;
-            leased = pool.checkout() => leased,
+            leased = lease => leased,
             () = poll_fn(|cx| client.poll_end(cx, MAX_AHEAD)) => {
                 return Err(ClientError::fatal("08006", "the client is gone"));
             }

@@ -83,3 +83,24 @@ async fn a_client_in_a_transaction_moves_when_that_is_over() {
     }
     clients_are(&proxy, &[1, 1]).await;
 }
+
+#[tokio::test]
+async fn a_client_that_owes_a_sync_moves_when_it_has_sent_it() {
+    let proxy = WORLD.another_proxy_with(TWO);
+    let mut all = [proxy.raw("app").await, proxy.raw("app").await];
+    for raw in &mut all {
+        // What follows the error is ignored up to Sync.
+        raw.parse("", "SELECT no_such_column", &[]).flush();
+        assert_eq!(raw.recv().await.tag, b'E');
+    }
+    proxy.reconfigure(TWO_IN_USE);
+    proxy.sighup();
+    proxy.wait_for_log("worker_use");
+    let other = proxy.connect("app").await;
+    assert_eq!(value(&other, "SELECT 1").await, "1");
+    for raw in &mut all {
+        assert_eq!(raw.sync().recv_until_ready().await.tags(), "Z");
+    }
+    drop(other);
+    clients_are(&proxy, &[1, 1]).await;
+}
