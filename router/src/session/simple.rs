@@ -8,6 +8,7 @@ use super::{End, Session, body};
 use crate::error::ClientError;
 use crate::plan::locate::Target;
 use crate::plan::{Access, Plan, Route, Tier};
+use crate::plan_cache::SearchPath;
 use crate::reply;
 use crate::schema::ShardRef;
 use crate::sql::command::Command;
@@ -301,6 +302,7 @@ impl Session {
     async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>) -> Result<bool, Failure> {
         let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
         let several = statements.len() > 1;
+        let path = self.path.clone();
         for (range, decision) in statements {
             // A COMMIT within the text ends the transaction that the statements so far were; another one follows.
             if several && left > 0 && self.transaction.is_none() && self.is_servers(&decision.plan.command) {
@@ -312,13 +314,34 @@ impl Session {
             let mut message = Buffer::default();
             frame::put(&mut message, b'Q', &[piece.trim_end().as_bytes(), b"\0"].concat());
             self.moved = text[..start].chars().count();
-            let ran = self.one(piece.trim_end(), decision, &message, Ready::Ours).await;
+            let decision = self.decision_now(piece.trim_end(), decision, &path).await;
+            let ran = match decision {
+                Ok(decision) => self.one(piece.trim_end(), decision, &message, Ready::Ours).await,
+                Err(error) => Err(error.into()),
+            };
             self.moved = 0;
             if ran?.failed {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// What was decided for a statement of a text; decided anew if one before it changed the search path: its names may
+    /// mean other tables now.
+    async fn decision_now(
+        &mut self,
+        text: &str,
+        decided: Decision,
+        path: &SearchPath,
+    ) -> Result<Decision, ClientError> {
+        if *self.path == *path {
+            return Ok(decided);
+        }
+        match self.decide(text, None).await? {
+            Decided::One(decision) => Ok(decision),
+            _ => Ok(decided),
+        }
     }
 
     /// The one shard that every statement of a text can run on, if the session handles none of them itself.

@@ -173,3 +173,14 @@ async fn discard_all_forgets_settings_and_statements() {
     let codes: Vec<_> = reply.of('E').map(|error| error.field('C').unwrap()).collect();
     assert_eq!(codes, ["26000", "25001"]);
 }
+
+#[tokio::test]
+async fn a_search_path_counts_for_what_follows_it_in_one_text() {
+    let schema = "CREATE TABLE u (user_id int PRIMARY KEY); CREATE SCHEMA side; CREATE TABLE side.u (a int);
+                  INSERT INTO side.u VALUES (1), (2)";
+    let world = shardway_tests::World::builder().shards(2).schema(schema).start();
+    let mut raw = world.raw("app").await;
+    // public.u is sharded, and counted shard by shard; side.u is the same on every shard.
+    let text = "SET search_path = side; SELECT count(*) FROM u";
+    assert_eq!(raw.query(text).recv_until_ready().await.texts(), [[Some("2")]]);
+}
