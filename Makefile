@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients bench bench-scale bench-micro lint build clean
+.PHONY: help demo test test-clients soak bench bench-scale bench-micro lint build clean
 
 # Arguments of the demo: make demo ARGS='--once'
 ARGS ?=
@@ -34,6 +34,16 @@ test-clients: $(VENV)/asyncpg.ready $(NODE_CLIENTS)/node_modules/.package-lock.j
 	@$(DEPS) cc postgres redis
 	$(CARGO) build --bin shardway
 	$(CARGO) test -p shardway-tests --test clients -- --ignored
+
+# How long a soak takes, and the seed that repeats one.
+SECONDS ?= 600
+SEED ?=
+
+soak: ## Search at random for what one client sees of another's, with faults on all sides (SECONDS=600, SEED=…)
+	@$(DEPS) cc postgres
+	$(CARGO) build --bin shardway
+	SHARDWAY_SOAK_SECONDS='$(SECONDS)' SHARDWAY_SOAK_SEED='$(SEED)' \
+		$(CARGO) test -p shardway-tests --test suite -- soak:: --ignored --nocapture --test-threads 1
 
 bench: ## Measure Shardway beside PgBouncer and Postgres itself (ARGS='--quick', '--list', '--also NAME=PATH')
 	@$(DEPS) cc postgres pgbouncer

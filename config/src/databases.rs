@@ -1,8 +1,10 @@
 //! `[[databases]]`: what clients connect to.
 
+use crate::auth;
 use crate::context::Checked;
 use crate::groups::{self, Draft};
-use crate::model::{Database, Secret};
+use crate::model::{Database, Origin, Secret};
+use crate::overrides;
 use crate::section::Section;
 use crate::tables;
 use crate::unique::Names;
@@ -22,11 +24,23 @@ fn database(mut section: Section<'_>, names: &mut Names) -> Checked<Database> {
     let name = names.claim(&mut section);
     let user = section.optional_string("user");
     let password = section.optional_string("password").map(Secret::new);
+    let lookup = auth::lookup(&mut section);
+    let limits = overrides::of_database(&mut section);
     let drafts = groups(&mut section);
     let tables = tables::read(&mut section, drafts.as_deref().unwrap_or_default());
     section.finish();
     let groups = drafts?.into_iter().map(|draft| draft.group).collect::<Checked<_>>();
-    Ok(Database { name: name?, user, password, groups: groups?, tables })
+    Ok(Database {
+        name: name?,
+        origin: Origin::Native,
+        parameters: Vec::new(),
+        user,
+        password,
+        lookup,
+        limits,
+        groups: groups?,
+        tables,
+    })
 }
 
 fn groups(section: &mut Section<'_>) -> Checked<Vec<Draft>> {

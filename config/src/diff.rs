@@ -4,6 +4,8 @@
 //! does not compile.
 
 mod databases;
+mod overrides;
+mod pgbouncer;
 
 use std::fmt;
 
@@ -42,7 +44,9 @@ pub enum ChangeKind {
 impl Change {
     /// Whether a running process cannot take this on: sockets and worker threads are made at start.
     pub fn needs_restart(&self) -> bool {
-        matches!(self.path.as_str(), "server.listen" | "server.http" | "server.worker_threads")
+        const AT_START: [&str; 5] =
+            ["server.listen", "server.http", "server.worker_threads", "server.sockets", "server.pid_file"];
+        AT_START.contains(&self.path.as_str()) || pgbouncer::counts_at_start(&self.path)
     }
 }
 
@@ -60,7 +64,7 @@ impl fmt::Display for Change {
 /// Everything that differs, in the order of the configuration file. Users, databases, groups, tables and
 /// cache rules are matched by name; where the order of groups or keys has a meaning it is compared too.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let Config { server, pool, routing, cache, users, databases } = old;
+    let Config { server, pool, routing, cache, users, databases, fallback, pgbouncer } = old;
     let mut changes = Changes::default();
     diff_server(&mut changes, server, &new.server);
     diff_pool(&mut changes, pool, &new.pool);
@@ -68,6 +72,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     diff_cache(&mut changes, cache, &new.cache);
     changes.named("users", users, &new.users, |user| user.name.clone(), diff_user);
     changes.named("databases", databases, &new.databases, |database| database.name.clone(), databases::diff);
+    pgbouncer::diff_fallback(&mut changes, fallback.as_ref(), new.fallback.as_ref());
+    pgbouncer::diff(&mut changes, pgbouncer.as_deref(), new.pgbouncer.as_deref());
     changes.0
 }
 
@@ -149,8 +155,6 @@ fn diff_server(changes: &mut Changes, old: &Server, new: &Server) {
             auth,
             hba_file,
             ident_file,
-            auth_query,
-            auth_user,
             tls,
             tls_cert,
             tls_key,
@@ -161,10 +165,13 @@ fn diff_server(changes: &mut Changes, old: &Server, new: &Server) {
             client_login_timeout,
             shutdown_timeout,
             log_format,
-            audit_log
+            audit_log,
+            pid_file
         ],
-        [hba, tls_files]
+        [lookup, hba, tls_files, sockets]
     );
+    databases::diff_lookup(changes, "server", &old.lookup, &new.lookup);
+    changes.value("server", "sockets", &format!("{:?}", old.sockets), &format!("{:?}", new.sockets));
     // Rules are too much to show.
     changes.secret("server", "hba", &old.hba, &new.hba);
     changes.secret("server", "tls_files", &old.tls_files, &new.tls_files);
@@ -185,12 +192,16 @@ fn diff_pool(changes: &mut Changes, old: &Pool, new: &Pool) {
             reserve_pool_timeout,
             max_db_connections,
             max_user_connections,
+            max_db_client_connections,
+            max_user_client_connections,
             server_lifetime,
             server_idle_timeout,
             server_connect_timeout,
             server_login_retry,
             server_reset_query,
             server_check_delay,
+            server_round_robin,
+            server_check_query,
             query_timeout,
             query_wait_timeout,
             cancel_wait_timeout,
@@ -251,8 +262,9 @@ fn diff_rule(changes: &mut Changes, path: &str, old: &CacheRule, new: &CacheRule
 }
 
 fn diff_user(changes: &mut Changes, path: &str, old: &User, new: &User) {
-    compare!(changes, path, User, old, new, [pool_mode, pool_size, max_connections], [name, password]);
+    compare!(changes, path, User, old, new, [], [name, password, limits]);
     changes.secret::<Option<Secret>>(path, "password", &old.password, &new.password);
+    overrides::of_user(changes, path, &old.limits, &new.limits);
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::context::{At, Checked, Context, Reported, Text};
 use crate::groups::{SHARD_COUNT, default_keys, default_name, shard_count_of};
-use crate::model::{Database, Endpoint, Group, ShardFunction, User};
+use crate::model::{AuthLookup, Database, Endpoint, Group, Origin, ShardFunction, User};
+use crate::overrides::{DatabaseLimits, UserLimits};
 use crate::placement::{PLACEHOLDER, Placement};
 use crate::shards;
 use crate::url;
@@ -35,7 +36,17 @@ fn found(context: &Context<'_>, url: Text) -> Checked<Found> {
     let first = shards.first().map(|shard| shard.primary.clone()).ok_or_else(|| missing(context))?;
     let name = template.map_or_else(|| first.dbname.clone(), |template| name(&template));
     let group = Group { name: default_name(), function: ShardFunction::Fnv1a, keys: default_keys(), shards };
-    let database = Database { name, user: None, password: None, groups: vec![group], tables: Vec::new() };
+    let database = Database {
+        name,
+        origin: Origin::Native,
+        parameters: Vec::new(),
+        user: None,
+        password: None,
+        lookup: AuthLookup::default(),
+        limits: DatabaseLimits::default(),
+        groups: vec![group],
+        tables: Vec::new(),
+    };
     Ok(Found { database, has_password: first.password.is_some(), user: user(first) })
 }
 
@@ -75,7 +86,7 @@ fn name(template: &str) -> String {
 
 fn user(endpoint: Endpoint) -> Option<User> {
     let Endpoint { user, password, .. } = endpoint;
-    Some(User { name: user?, password, pool_mode: None, pool_size: 0, max_connections: 0 })
+    Some(User { name: user?, password, limits: UserLimits::default() })
 }
 
 #[cfg(test)]

@@ -77,8 +77,17 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn count_up_to(&mut self, key: &'static str, default: usize, largest: i64) -> usize {
-        let count = self.value(key).and_then(|value| value.integer(0..=largest).ok());
-        count.and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
+        self.optional_count_up_to(key, largest).unwrap_or(default)
+    }
+
+    /// A limit or a number of things; `None` when it is absent or wrong.
+    pub(crate) fn optional_count(&mut self, key: &'static str) -> Option<usize> {
+        self.optional_count_up_to(key, LARGEST)
+    }
+
+    fn optional_count_up_to(&mut self, key: &'static str, largest: i64) -> Option<usize> {
+        let count = self.value(key)?.integer(0..=largest).ok()?;
+        usize::try_from(count).ok()
     }
 
     pub(crate) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {

@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use crate::auth::check_logins;
+use crate::auth::{check_any, check_dbnames, check_logins, named_logins};
 use crate::context::{At, Checked, Context};
 use crate::env::Env;
 use crate::environment;
@@ -11,7 +11,7 @@ use crate::model::{AuthMethod, Config, TlsMode, User};
 use crate::problems::{Place, Problem, Problems};
 use crate::section::Section;
 use crate::source::{Document, Source};
-use crate::{cache, databases, pool, routing, server, users};
+use crate::{cache, databases, pgbouncer, pool, routing, server, users};
 
 /// Reads a configuration and makes it valid.
 ///
@@ -19,6 +19,9 @@ use crate::{cache, databases, pool, routing, server, users};
 /// Everything that is wrong, sorted by place. A file that cannot be read, or is not TOML, is one problem
 /// alone, since what else is wrong cannot be known.
 pub fn load(source: &Source, env: &dyn Env) -> Result<Config, Problems> {
+    if let Source::Pgbouncer(path) = source {
+        return pgbouncer::load(path);
+    }
     let document = source.read()?;
     let table = DeTable::parse(&document.text).map_err(|error| syntax(&document, &error))?;
     let context = Context::new(&document, env);
@@ -45,6 +48,8 @@ fn config<'a>(context: &'a Context<'a>, table: &'a DeTable<'a>, environment_alon
         cache: cache::read(root.table("cache")),
         users: users::read(&mut root),
         databases: Vec::new(),
+        fallback: None,
+        pgbouncer: None,
     };
     let databases = match databases::read(&mut root) {
         Some(databases) => {
@@ -54,9 +59,18 @@ fn config<'a>(context: &'a Context<'a>, table: &'a DeTable<'a>, environment_alon
         None => fill(context, &mut config, environment_alone, root.at_key("databases")),
     };
     check_urls(context, &config, root.at_key("databases"));
-    // Users that are wrong are users still, and what is wrong with them is reported.
-    if let (Ok(()), Ok(auth_at), false) = (databases, auth_at, root.has("users")) {
-        check_logins(context, &config.server, &config.users, auth_at);
+    if let (Ok(()), Ok(auth_at)) = (databases, auth_at) {
+        // Users that are wrong are users still, and what is wrong with them is reported.
+        if !root.has("users") {
+            if config.server.auth == AuthMethod::Trust && config.users.is_empty() {
+                config.users = named_logins(&config.databases);
+            }
+            check_logins(context, &config.server, &config.users, &config.databases, auth_at);
+        }
+        if !environment_alone {
+            check_any(context, &config.server, &config.databases, auth_at);
+        }
+        check_dbnames(context, &config.server, &config.databases, auth_at);
     }
     root.finish();
     config
@@ -89,7 +103,8 @@ fn fill(context: &Context<'_>, config: &mut Config, environment_alone: bool, at:
     };
     // Where there is a file, its word on who may come in stands, its silence included.
     if environment_alone && !found.has_password {
-        config.server.auth = AuthMethod::Trust;
+        // Without a name either, clients keep theirs, and the servers, which get no password, say who may come.
+        config.server.auth = if found.user.is_some() { AuthMethod::Trust } else { AuthMethod::Any };
     }
     let known = |user: &User| config.users.iter().any(|other| other.name == user.name);
     let user = found.user.filter(|user| !known(user));

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hba::Hba;
+use crate::overrides::{DatabaseLimits, UserLimits};
+use crate::pgbouncer::Pgbouncer;
+use crate::sockets::Sockets;
 use crate::tls::TlsFiles;
 
 /// Everything Shardway runs by. A duration of zero means "off", a limit of zero means "none".
@@ -22,6 +26,10 @@ pub struct Config {
     pub users: Vec<User>,
     /// What clients connect to.
     pub databases: Vec<Database>,
+    /// What a database is that is not among them; `None`: there is no other.
+    pub fallback: Option<Fallback>,
+    /// The `pgbouncer.ini` that all this was made from, if it was.
+    pub pgbouncer: Option<Arc<Pgbouncer>>,
 }
 
 /// Where to listen.
@@ -34,14 +42,17 @@ pub enum Listen {
         /// Port; 0 lets the kernel choose.
         port: u16,
     },
-    /// `unix:DIR`: a directory that gets PgBouncer's and Postgres's socket file `.s.PGSQL.<port>`.
+    /// `unix:DIR`: a directory that gets PgBouncer's and Postgres's socket file `.s.PGSQL.<port>`. One that begins with
+    /// `@` is a name in the abstract namespace.
     Unix(PathBuf),
 }
 
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// No proof.
+    /// No proof, and the name does not count: each database has a login of its own. Everybody is an administrator.
+    Any,
+    /// No proof; the name has to be one that is known.
     Trust,
     /// Clear-text password.
     Password,
@@ -53,6 +64,31 @@ pub enum AuthMethod {
     Cert,
     /// By the rules of an hba file.
     Hba,
+}
+
+/// How users are looked up that the configuration has no password for. On a database, what is there counts before the
+/// server's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthLookup {
+    /// Query that returns (name, secret) for `$1`; `None`: nobody is looked up.
+    pub auth_query: Option<String>,
+    /// Server user that runs it; `None`: whoever reads the schema.
+    pub auth_user: Option<String>,
+    /// The entry of the databases that it is run on; `None`: the one that the client asks for.
+    pub auth_dbname: Option<String>,
+}
+
+impl AuthLookup {
+    /// What counts where `general` is what there is beside it.
+    #[must_use]
+    pub fn or(&self, general: &Self) -> Self {
+        let first = |own: &Option<String>, other: &Option<String>| own.clone().or_else(|| other.clone());
+        Self {
+            auth_query: first(&self.auth_query, &general.auth_query),
+            auth_user: first(&self.auth_user, &general.auth_user),
+            auth_dbname: first(&self.auth_dbname, &general.auth_dbname),
+        }
+    }
 }
 
 /// TLS towards clients or servers, in libpq's words.
@@ -95,6 +131,10 @@ pub enum LogFormat {
 pub struct Server {
     /// Where clients connect.
     pub listen: Vec<Listen>,
+    /// How the sockets are that they connect to.
+    pub sockets: Sockets,
+    /// A file that holds the process's id while it runs.
+    pub pid_file: Option<PathBuf>,
     /// `host:port` of /metrics and /health; `None` turns it off.
     pub http: Option<String>,
     /// Users that may change things on the admin database.
@@ -109,10 +149,8 @@ pub struct Server {
     pub ident_file: Option<PathBuf>,
     /// What the hba file says; there with [`AuthMethod::Hba`] alone.
     pub hba: Option<Hba>,
-    /// Query that returns (name, secret) for `$1`.
-    pub auth_query: Option<String>,
-    /// Server user that runs `auth_query`.
-    pub auth_user: Option<String>,
+    /// How users are looked up that the configuration has no password for.
+    pub lookup: AuthLookup,
     /// TLS towards clients.
     pub tls: TlsMode,
     /// Certificate chain, PEM.
@@ -176,6 +214,10 @@ pub struct Pool {
     pub max_db_connections: usize,
     /// Servers per user over all databases; 0: no limit.
     pub max_user_connections: usize,
+    /// Clients per database; 0: no limit.
+    pub max_db_client_connections: usize,
+    /// Clients per user; 0: no limit.
+    pub max_user_client_connections: usize,
     /// A server older than this is closed when idle.
     pub server_lifetime: Duration,
     /// A server idle for longer is closed.
@@ -188,6 +230,10 @@ pub struct Pool {
     pub server_reset_query: String,
     /// A server idle for longer is checked before use.
     pub server_check_delay: Duration,
+    /// Whether the server that rested longest is used next, and not the one that rested shortest.
+    pub server_round_robin: bool,
+    /// How it is checked; empty: by a query without text.
+    pub server_check_query: String,
     /// A query that runs longer ends with its server.
     pub query_timeout: Duration,
     /// A client that waits longer for a server is told so and closed.
@@ -329,12 +375,8 @@ pub struct User {
     pub name: String,
     /// Plain text, `md5…`, or `SCRAM-SHA-256$…`; `None` when nothing was given.
     pub password: Option<Secret>,
-    /// Overrides `[pool] mode`.
-    pub pool_mode: Option<PoolMode>,
-    /// Overrides `default_pool_size`; 0: it does not.
-    pub pool_size: usize,
-    /// Overrides `max_user_connections`; 0: it does not.
-    pub max_connections: usize,
+    /// What counts for it alone.
+    pub limits: UserLimits,
 }
 
 /// `[[databases]]`: one database as clients see it.
@@ -342,14 +384,76 @@ pub struct User {
 pub struct Database {
     /// What clients connect to.
     pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Parameters that clients begin with where they do not set them themselves, by name.
+    pub parameters: Vec<(String, String)>,
     /// One server login for every client; `None`: the client's own.
     pub user: Option<String>,
     /// That login's password.
     pub password: Option<Secret>,
+    /// How its users are looked up.
+    pub lookup: AuthLookup,
+    /// What counts for it alone.
+    pub limits: DatabaseLimits,
     /// Shard groups; at least one, and the first is the default.
     pub groups: Vec<Group>,
     /// What a table is, where the columns alone do not say it.
     pub tables: Vec<Table>,
+}
+
+impl Database {
+    /// Whether every server of it is logged in to by a login of its own, whoever the client is.
+    pub fn has_login(&self) -> bool {
+        let shards = || self.groups.iter().flat_map(|group| &group.shards);
+        let mut endpoints = shards().flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas));
+        self.user.is_some() || endpoints.all(|endpoint| endpoint.user.is_some())
+    }
+}
+
+/// Where a database comes from, and with that what is done for it unasked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A configuration of Shardway's own: its servers are watched, and its schema is read.
+    #[default]
+    Native,
+    /// A `pgbouncer.ini`: its servers hear of nothing but clients' statements.
+    Pgbouncer,
+    /// As [`Origin::Pgbouncer`], made by its fallback for a client that asked for the name.
+    Fallback,
+}
+
+/// What a database is that has no entry of its own: PgBouncer's `*`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fallback {
+    /// The entry. Its name, and where it names none its servers' database, is the name that a client asks for.
+    database: Database,
+    has_dbname: bool,
+    /// A database made by it is forgotten when unused for longer; zero: never.
+    pub idle_timeout: Duration,
+}
+
+impl Fallback {
+    /// Of an entry; `has_dbname`: it names its servers' database.
+    pub fn new(database: Database, has_dbname: bool, idle_timeout: Duration) -> Self {
+        let database = Database { origin: Origin::Fallback, ..database };
+        Self { database, has_dbname, idle_timeout }
+    }
+
+    /// The entry as it was written.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The database of a name.
+    pub fn named(&self, name: &str) -> Database {
+        let mut database = Database { name: name.to_owned(), ..self.database.clone() };
+        if !self.has_dbname {
+            let shards = database.groups.iter_mut().flat_map(|group| &mut group.shards);
+            shards.for_each(|shard| name.clone_into(&mut shard.primary.dbname));
+        }
+        database
+    }
 }
 
 /// How a key becomes a shard number.
@@ -410,8 +514,12 @@ pub struct Shard {
 /// One database on one server, from a `postgres://` URL with `{shard}` replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Host name or address, or the directory of a Unix socket (starts with `/`).
+    /// Host name or address, or the directory of a Unix socket (starts with `/`; with `@` in the abstract namespace).
     pub host: String,
+    /// Further hosts, that are as good as the first.
+    pub others: Vec<String>,
+    /// Whether new connections take turns among them; if not, the next one is for when one fails.
+    pub balances: bool,
     /// Port.
     pub port: u16,
     /// Database.

@@ -7,6 +7,7 @@ use crate::auth;
 use crate::context::{At, Checked, Context, Text};
 use crate::model::{AuditLog, AuthMethod, Listen, LogFormat, Server, TlsMode, WorkerUse};
 use crate::section::Section;
+use crate::sockets;
 use crate::tls::{Named, TlsFiles, path};
 use crate::units::seconds;
 use crate::value::quoted;
@@ -23,6 +24,8 @@ pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
         Named { cert: s.optional("tls_cert"), key: s.optional("tls_key"), ca: s.optional("tls_client_ca") };
     let mut server = Server {
         listen: listen(s),
+        sockets: sockets::read(s),
+        pid_file: s.optional_path("pid_file"),
         http: http(s),
         admin_users: s.strings("admin_users"),
         stats_users: s.strings("stats_users"),
@@ -30,8 +33,7 @@ pub(crate) fn read(mut section: Section<'_>) -> (Server, Checked<At>) {
         hba_file: s.optional_path("hba_file"),
         ident_file: s.optional_path("ident_file"),
         hba: None,
-        auth_query: s.optional_string("auth_query"),
-        auth_user: s.optional_string("auth_user"),
+        lookup: auth::lookup(s),
         tls: tls(s),
         tls_cert: path(&named.cert),
         tls_key: path(&named.key),
@@ -171,7 +173,7 @@ mod tests {
     fn empty_strings_turn_things_off() {
         let server = server("[server]\nhttp = \"\"\nhba_file = \"\"\nauth_query = \"\"\naudit_log = \"\"");
         assert_eq!((server.http, server.hba_file), (None, None));
-        assert_eq!((server.auth_query, server.audit_log), (None, None));
+        assert_eq!((server.lookup.auth_query, server.audit_log), (None, None));
     }
 
     #[test]
@@ -238,7 +240,7 @@ mod tests {
     fn unknown_words_get_the_list_of_known_ones() {
         assert_eq!(
             problems("[server]\nauth = \"scram\"\ntls = \"prefer\""),
-            "t.toml:2:8: expected one of trust, password, md5, scram-sha-256, cert, hba, found \"scram\"\n\
+            "t.toml:2:8: expected one of any, trust, password, md5, scram-sha-256, cert, hba, found \"scram\"\n\
              t.toml:3:7: expected one of disable, allow, require, verify-ca, verify-full, found \"prefer\""
         );
     }

@@ -20,6 +20,8 @@ pub enum Source {
         /// TOML.
         text: String,
     },
+    /// An existing `pgbouncer.ini`, with what it includes. The environment has no say.
+    Pgbouncer(PathBuf),
     /// The environment alone: `DATABASE_URL`, `DATABASE_SHARD_COUNT` and `REDIS_URL`. When the URL has no
     /// password there is nothing that clients could prove themselves against, so `auth` becomes `trust`; with
     /// a password it is the default, `scram-sha-256`.
@@ -37,7 +39,7 @@ impl Source {
     /// Reads the text; the environment alone is the empty file, which is all defaults.
     pub(crate) fn read(&self) -> Result<Document, Problem> {
         match self {
-            Source::File(path) => read_file(path),
+            Source::File(path) | Source::Pgbouncer(path) => read_file(path),
             Source::Text { name, text } => Ok(document(name.clone(), text)),
             Source::Environment => Ok(document("environment".to_owned(), "")),
         }

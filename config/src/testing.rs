@@ -48,5 +48,5 @@ pub(crate) fn pem_files() -> (tempfile::TempDir, String) {
 
 /// A line before the text that frees it from naming users.
 pub(crate) fn trusting(text: &str) -> String {
-    format!("server.auth = \"trust\"\n{text}")
+    format!("server = {{ auth = \"trust\", auth_query = \"SELECT $1, ''\" }}\n{text}")
 }

@@ -67,6 +67,20 @@ pub struct TlsFiles {
     pub identity: Option<Identity>,
     /// What the other side's certificates are checked against.
     pub ca: Option<Pem<Certificates>>,
+    /// Which versions are spoken.
+    pub versions: Versions,
+}
+
+/// Versions of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    Both,
+    /// 1.2 alone.
+    Tls12,
+    /// 1.3 alone.
+    Tls13,
 }
 
 /// A file, and where it is named.
@@ -85,7 +99,7 @@ impl TlsFiles {
         let key = kept(&mut problems, key.map(|source| pem(files, source, PrivateKey::from_pem_slice)));
         let ca = kept(&mut problems, ca.map(|source| pem(files, source, certificates)));
         let identity = chain.zip(key).map(|(chain, key)| Identity { chain, key });
-        Problems::collect(problems).map_or(Ok(Self { identity, ca }), Err)
+        Problems::collect(problems).map_or(Ok(Self { identity, ca, versions: Versions::default() }), Err)
     }
 }
 

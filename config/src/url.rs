@@ -82,6 +82,8 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, UrlError> {
     let dbname = Some(decode(parts.path, "database")?).filter(|name| !name.is_empty());
     Ok(Endpoint {
         host: query.directory.or(host).ok_or(UrlError::NoHost)?,
+        others: Vec::new(),
+        balances: false,
         port: port.unwrap_or(DEFAULT_PORT),
         dbname: dbname.or_else(|| user.clone()).ok_or(UrlError::NoDbname)?,
         user,
@@ -186,12 +188,14 @@ fn hex(digit: Option<u8>) -> Option<u8> {
 /// `host:port/dbname`: which database it is, without the login.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { host, port, dbname, .. } = self;
+        let Endpoint { host, others, port, dbname, .. } = self;
         if host.contains(':') {
-            write!(f, "[{host}]:{port}/{dbname}")
+            write!(f, "[{host}]")?;
         } else {
-            write!(f, "{host}:{port}/{dbname}")
+            f.write_str(host)?;
         }
+        others.iter().try_for_each(|other| write!(f, ",{other}"))?;
+        write!(f, ":{port}/{dbname}")
     }
 }
 

@@ -1,10 +1,10 @@
 //! `[[users]]`: clients that may log in.
 
 use crate::context::Checked;
-use crate::model::{PoolMode, Secret, User};
+use crate::model::{Secret, User};
+use crate::overrides;
 use crate::section::Section;
 use crate::unique::Names;
-use crate::words::Words;
 
 pub(crate) fn read(root: &mut Section<'_>) -> Vec<User> {
     let mut names = Names::new("user");
@@ -15,21 +15,16 @@ pub(crate) fn read(root: &mut Section<'_>) -> Vec<User> {
 fn user(mut section: Section<'_>, names: &mut Names) -> Checked<User> {
     let name = names.claim(&mut section);
     let password = section.optional_string("password").map(Secret::new);
-    let pool_mode = pool_mode(&mut section);
-    let pool_size = section.count("pool_size", 0);
-    let max_connections = section.count("max_connections", 0);
+    let limits = overrides::of_user(&mut section);
     section.finish();
-    Ok(User { name: name?, password, pool_mode, pool_size, max_connections })
-}
-
-fn pool_mode(section: &mut Section<'_>) -> Option<PoolMode> {
-    let text = section.optional("pool_mode")?;
-    section.chosen(&text, PoolMode::WORDS).ok()
+    Ok(User { name: name?, password, limits })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PoolMode;
+    use crate::overrides::UserLimits;
     use crate::testing::{config, problems};
 
     #[test]
@@ -44,12 +39,15 @@ mod tests {
             User {
                 name: "a".into(),
                 password: Some(Secret::new("md5abc")),
-                pool_mode: Some(PoolMode::Session),
-                pool_size: 3,
-                max_connections: 4,
+                limits: UserLimits {
+                    pool_mode: Some(PoolMode::Session),
+                    pool_size: Some(3),
+                    max_connections: Some(4),
+                    ..UserLimits::default()
+                },
             }
         );
-        assert_eq!((&users[1].pool_mode, &users[1].password), (&None, &None));
+        assert_eq!((&users[1].limits, &users[1].password), (&UserLimits::default(), &None));
     }
 
     #[test]

@@ -28,6 +28,7 @@ macro_rules! words {
 }
 
 words!(AuthMethod {
+    "any" => Any,
     "trust" => Trust,
     "password" => Password,
     "md5" => Md5,

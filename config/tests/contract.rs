@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use shardway_config::{
-    AuthMethod, CacheRule, ChangeStream, Config, Listen, LogFormat, PoolMode, Problems, ReadYourWrites,
-    Secret, ShardFunction, Source, TableKind, TableName, TlsMode, UnlistedTables, diff, load,
+    AuthLookup, AuthMethod, CacheRule, ChangeStream, Config, Listen, LogFormat, PoolMode, Problems,
+    ReadYourWrites, Secret, ShardFunction, Source, TableKind, TableName, TlsMode, UnlistedTables, diff, load,
 };
 
 const CONTRACT: &str = include_str!("contract.toml");
@@ -42,7 +42,7 @@ fn the_servers_values_are_the_contracts() {
     assert_eq!((server.worker_threads, server.max_client_conn), (0, 10_000));
     assert_eq!(server.client_login_timeout, Duration::from_secs(60));
     assert_eq!(server.shutdown_timeout, Duration::from_secs(60));
-    assert_eq!((server.hba_file, server.auth_query, server.auth_user), (None, None, None));
+    assert_eq!((server.hba_file, server.lookup), (None, AuthLookup::default()));
     assert_eq!((server.tls_cert, server.tls_key, server.tls_client_ca), (None, None, None));
     assert!(server.admin_users.is_empty() && server.stats_users.is_empty() && server.audit_log.is_none());
 }
@@ -100,7 +100,7 @@ fn the_routings_and_the_caches_values_are_the_contracts() {
 fn the_contracts_examples_are_read() {
     let Config { users, databases, .. } = contract();
     assert_eq!((users.len(), users[0].name.as_str()), (1, "app"));
-    assert_eq!((&users[0].password, users[0].pool_mode), (&Some(Secret::new("secret")), None));
+    assert_eq!((&users[0].password, users[0].limits.pool_mode), (&Some(Secret::new("secret")), None));
     let shop = &databases[0];
     assert_eq!((shop.name.as_str(), &shop.user, &shop.password), ("shop", &None, &None));
     let counts: Vec<(&str, usize)> =

@@ -88,6 +88,9 @@ pub struct Function {
     pub reads_tables: bool,
     /// Whether one of them is not Postgres's own.
     pub overloaded: bool,
+    /// Whether the text of one of them, a user's own, speaks of what stays with a session: temporary tables, session
+    /// locks, held cursors.
+    pub leaves_state: bool,
 }
 
 const RELATIONS: &str = "
@@ -123,7 +126,9 @@ ORDER BY n.nspname, c.relname, a.attnum";
 const FUNCTIONS: &str = "
 SELECT p.proname, bool_and(p.prokind = 'f' AND NOT p.proretset), bool_or(p.provolatile = 'v'),
        bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i' AND x.objid IS NULL),
-       bool_or(n.nspname <> 'pg_catalog')
+       bool_or(n.nspname <> 'pg_catalog'),
+       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND x.objid IS NULL
+         AND p.prosrc ~* '\\mtemp(orary)?\\M|pg_temp|advisory_(lock|unlock)|\\mhold\\M')
 FROM pg_proc p
 JOIN pg_namespace n ON n.oid = p.pronamespace
 LEFT JOIN pg_depend x ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
@@ -169,8 +174,8 @@ pub async fn read(control: &Control) -> Result<Catalog, String> {
     }
     for row in client.query(FUNCTIONS, &[]).await.map_err(|e| explain(&e))? {
         let (name, scalar, volatile, reads_tables) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        let overloaded = row.get(4);
-        catalog.functions.push(Function { name, scalar, volatile, reads_tables, overloaded });
+        let (overloaded, leaves_state) = (row.get(4), row.get(5));
+        catalog.functions.push(Function { name, scalar, volatile, reads_tables, overloaded, leaves_state });
     }
     let links = client.query(LINKS, &[]).await.map_err(|e| explain(&e))?;
     let at: HashMap<_, _> =

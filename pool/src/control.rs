@@ -1,8 +1,7 @@
 //! The control plane's own connections: ordinary tokio-postgres behind a small deadpool per server.
 
 use crate::address::{Login, ServerAddress};
-use crate::credential::Credential;
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Logins};
 use crate::health::{Health, Lsn, Report, Role, WalHistory};
 use crate::shard::{Server, Shard};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
@@ -25,19 +24,16 @@ pub struct Control(Pool);
 impl Control {
     /// Connects on first use. Errors: the pool can't be built (never for valid addresses).
     pub fn new(address: &Arc<ServerAddress>, login: &Login) -> Result<Self, String> {
+        Self::by(address, login.clone().into())
+    }
+
+    /// By whoever can log in when a connection is wanted. Errors: as [`Control::new`].
+    pub fn by(address: &Arc<ServerAddress>, logins: Logins) -> Result<Self, String> {
+        // Who logs in, where and how is the dialer's affair.
         let mut config = tokio_postgres::Config::new();
-        config
-            .host(&address.host)
-            .port(address.port)
-            .dbname(&address.dbname)
-            .user(&login.user)
-            .application_name("shardway");
-        // Its client can log in by nothing else.
-        if let Some(Credential::Password(password)) = &login.credential {
-            config.password(password.expose());
-        }
+        config.user("shardway");
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(config, Dialer::new(address.clone()), recycle);
+        let manager = Manager::from_connect(config, Dialer::new(address.clone(), logins), recycle);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .wait_timeout(Some(PATIENCE))
@@ -51,6 +47,11 @@ impl Control {
     /// A connection. Errors: in words, with their cause.
     pub async fn get(&self) -> Result<deadpool_postgres::Object, String> {
         self.0.get().await.map_err(|e| explain(&e))
+    }
+
+    /// Closes connections that nobody uses.
+    fn close_idle(&self) {
+        self.0.retain(|_, _| false);
     }
 
     /// Asks a server how it is.
@@ -91,11 +92,11 @@ pub fn explain(error: &dyn std::error::Error) -> String {
 }
 
 /// Watches one shard's servers until dropped or aborted: health, role, WAL positions.
-pub async fn watch(name: String, shard: Arc<Shard>, login: Login, interval: Duration) {
+pub async fn watch(name: String, shard: Arc<Shard>, logins: Logins, interval: Duration) {
     let mut servers = Vec::new();
     for server in &shard.servers {
-        let login = server.login.as_ref().unwrap_or(&login);
-        match Control::new(&server.address, login) {
+        let logins = server.login.clone().map_or_else(|| logins.clone(), Logins::from);
+        match Control::by(&server.address, logins) {
             Ok(control) => servers.push((server.clone(), control)),
             Err(e) => tracing::error!(shard = name, server = %server.address, "health checks can't run: {e}"),
         }
@@ -121,6 +122,10 @@ async fn poll(name: &str, shard: &Shard, servers: &[(Arc<Server>, Control)], wal
     for (server, control) in first.into_iter().chain(others) {
         let number = Arc::ptr_eq(server, &primary).then(|| shard.poll_begins());
         let outcome = control.patient_report().await;
+        if server.is_paused() {
+            // Whoever pauses it may want nobody there at all: to shut it down, or to drop or copy the database.
+            control.close_idle();
+        }
         let now = Instant::now();
         let mut lag = Duration::ZERO;
         match (&outcome, number) {

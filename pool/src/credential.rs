@@ -15,6 +15,16 @@ pub enum Credential {
     Scram(Arc<ScramKeys>),
 }
 
+impl Credential {
+    /// Whether it proves anything now: a SCRAM secret does once a client has shown its key.
+    pub fn is_ready(&self) -> bool {
+        match self {
+            Self::Password(_) | Self::Md5(_) => true,
+            Self::Scram(keys) => keys.client_key().is_some(),
+        }
+    }
+}
+
 /// A SCRAM-SHA-256 secret, and the client key that belongs to it once somebody has proven to know the password. With
 /// both, and without the password, one can log in wherever the same secret is stored (RFC 5802, section 3: the proof
 /// is made of the client key, and the stored key and the server key are enough to check both sides).

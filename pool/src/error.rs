@@ -33,6 +33,15 @@ pub enum PoolError {
         /// What is missing.
         cause: &'static str,
     },
+    /// We can give what the server asks for once the user's password has been seen to be known.
+    #[error(
+        "could not log in to server {server}: of this user only a SCRAM secret is known, and nobody has logged in with \
+         its password yet"
+    )]
+    Unproven {
+        /// Which.
+        server: String,
+    },
     /// TLS with the server did not come about, and there is to be no connection without.
     #[error("no TLS with server {server}: {cause}")]
     Tls {
@@ -52,6 +61,9 @@ pub enum PoolError {
         /// What was seen.
         cause: Arc<str>,
     },
+    /// The last login failed, and it is too early for another one (`server_login_retry`).
+    #[error("server login has been failing, cached error: {0} (server_login_retry)")]
+    Failing(Arc<PoolError>),
     /// The pool is going away.
     #[error("the pool was closed")]
     Closed,
@@ -61,10 +73,13 @@ impl PoolError {
     /// The SQLSTATE that a client gets to see.
     pub fn code(&self) -> &str {
         match self {
-            Self::Connect { .. } | Self::Credentials { .. } | Self::Tls { .. } => "08001",
+            Self::Connect { .. } | Self::Credentials { .. } | Self::Unproven { .. } | Self::Tls { .. } => {
+                "08001"
+            }
             Self::Login { code, .. } => code,
             Self::WaitTimeout(_) | Self::Closed => "57P03",
             Self::Lost { .. } => "08006",
+            Self::Failing(last) => last.code(),
         }
     }
 
@@ -73,6 +88,7 @@ impl PoolError {
         match self {
             Self::Connect { .. } => true,
             Self::Login { code, .. } => code.starts_with("57P"),
+            Self::Failing(last) => last.is_outage(),
             _ => false,
         }
     }
@@ -86,12 +102,16 @@ impl PoolError {
             Self::Login { .. } | Self::Credentials { .. } => {
                 Some("Check the user and password that Shardway has for this server.")
             }
+            Self::Unproven { .. } => {
+                Some("Log in with the user's password once, or configure the password itself.")
+            }
             Self::Tls { .. } => {
                 Some("Check server_tls and server_tls_ca, and the certificate that the server shows.")
             }
             Self::WaitTimeout(_) => {
                 Some("Every server connection is busy; raise default_pool_size or shorten transactions.")
             }
+            Self::Failing(last) => last.hint(),
             Self::Closed => None,
         }
     }

@@ -30,17 +30,17 @@ impl Lease {
     }
 
     /// Moves the server to the caller's runtime; one that can't be moved is closed.
-    pub(crate) fn rehome(mut self) -> Result<Self, PoolError> {
+    pub fn rehome(mut self) -> Result<Self, PoolError> {
         let conn = self.conn.take().expect("a lease holds its server until it is dropped");
-        let address = conn.address().clone();
+        let target = conn.cancel_target().clone();
         match conn.rehome() {
             Ok(conn) => {
                 self.conn = Some(conn);
                 Ok(self)
             }
             Err(cause) => {
-                self.pool.forget();
-                Err(PoolError::Lost { server: address.to_string(), cause: cause.to_string().into() })
+                self.pool.forget(&target);
+                Err(PoolError::Lost { server: target.address.to_string(), cause: cause.to_string().into() })
             }
         }
     }

@@ -23,8 +23,29 @@ use std::time::Duration;
 /// Bytes a message may have before the login is done.
 const MAX_LOGIN_MESSAGE: usize = 64 * 1024;
 
-/// Connects and logs in, within `timeout`.
-pub(crate) async fn connect(
+/// Connects and logs in, within `timeout` (zero: no limit); of several hosts to the first that can be reached. What it
+/// gives is in no pool.
+pub async fn connect(
+    address: &Arc<ServerAddress>,
+    login: &Login,
+    timeout: Duration,
+) -> Result<ServerConn, PoolError> {
+    let Some(hosts) = &address.hosts else { return connect_to(address, login, timeout).await };
+    let mut outcome = None;
+    for (number, address) in hosts.in_turn() {
+        match connect_to(address, login, timeout).await {
+            Err(error @ PoolError::Connect { .. }) => outcome = Some(Err(error)),
+            reached => {
+                hosts.reached(number);
+                return reached;
+            }
+        }
+    }
+    outcome.unwrap_or(Err(PoolError::Closed))
+}
+
+/// Connects to one host and logs in, within `timeout`.
+async fn connect_to(
     address: &Arc<ServerAddress>,
     login: &Login,
     timeout: Duration,
@@ -181,6 +202,7 @@ impl<'a> Handshake<'a> {
     fn scram_failed(&self, error: &ScramError) -> PoolError {
         match error {
             ScramError::Credential(cause) => self.credentials(cause),
+            ScramError::Unproven => PoolError::Unproven { server: self.address.to_string() },
             ScramError::Server(cause) => self.lost(cause),
         }
     }

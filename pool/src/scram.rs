@@ -53,6 +53,9 @@ pub(crate) enum ScramError {
     /// Shardway has nothing, or not the right thing, to prove itself with.
     #[error("{0}")]
     Credential(&'static str),
+    /// What it has proves nothing before a client has shown its key.
+    #[error("of this user only a SCRAM secret is known, and nobody has logged in with its password yet")]
+    Unproven,
     /// The server said something that it must not, or is not who it should be.
     #[error("{0}")]
     Server(io::Error),
@@ -138,9 +141,7 @@ pub(crate) struct Greeted {
 impl Greeted {
     fn start(keys: Arc<ScramKeys>, nonce: String, binding: Binding) -> Result<(Self, Vec<u8>), ScramError> {
         let Some(client_key) = keys.client_key().copied() else {
-            return Err(ScramError::Credential(
-                "of this user only a SCRAM secret is known, and nobody has logged in with its password yet",
-            ));
+            return Err(ScramError::Unproven);
         };
         let message = format!("{}n=,r={nonce}", binding.gs2_header()).into_bytes();
         Ok((Self { keys, client_key, nonce, binding }, message))

@@ -11,6 +11,7 @@ use postgres_protocol::message::frontend;
 use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 thread_local! {
@@ -77,6 +78,9 @@ pub struct ServerConn {
     pub status: u8,
     /// ReadyForQuery messages that are still to come.
     pub outstanding: u32,
+    /// It may hold what belongs to one client's session (temporary tables, advisory locks, …): nobody else may have it
+    /// before that is gone.
+    pub claimed: bool,
     /// When its last answer was through, where whoever holds it has looked at the clock: the pool need not.
     pub used_until: Option<Instant>,
     cancel: Arc<CancelTarget>,
@@ -105,8 +109,15 @@ impl ServerConn {
             unnamed: None,
             status: b'I',
             outstanding: 0,
+            claimed: false,
             used_until: None,
-            cancel: Arc::new(CancelTarget { address, key, tls, slot: CancelSlot::default() }),
+            cancel: Arc::new(CancelTarget {
+                address,
+                key,
+                tls,
+                slot: CancelSlot::default(),
+                prepared: AtomicUsize::new(0),
+            }),
             worker: worker(),
             born: now,
             idle_since: now,
@@ -138,6 +149,16 @@ impl ServerConn {
         now.saturating_duration_since(self.born)
     }
 
+    /// Says how many named statements it holds.
+    pub fn note_prepared(&self) {
+        self.cancel.prepared.store(self.prepared.len(), Ordering::Relaxed);
+    }
+
+    /// When it had nothing to do last: it was given back then, or has logged in.
+    pub fn free_since(&self) -> Instant {
+        self.idle_since
+    }
+
     /// Runtime it is at home in.
     pub(crate) fn home(&self) -> u32 {
         self.worker
@@ -157,6 +178,7 @@ impl ServerConn {
     pub fn is_clean(&self) -> bool {
         self.status == b'I'
             && self.outstanding == 0
+            && !self.claimed
             && self.wire.input.is_empty()
             && self.wire.output.is_empty()
     }
@@ -205,19 +227,80 @@ impl ServerConn {
     /// The same for several texts, each a Query of its own: what one begins does not take in what another did.
     pub async fn run_each(&mut self, texts: &[&str]) -> Result<(), RunError> {
         for sql in texts {
-            let mut message = bytes::BytesMut::new();
-            frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
-            self.wire.output.extend(&message);
-            self.outstanding += 1;
+            self.write_query(sql)?;
         }
+        self.flush_queries().await?;
+        self.drain().await
+    }
+
+    fn write_query(&mut self, sql: &str) -> Result<(), RunError> {
+        let mut message = bytes::BytesMut::new();
+        frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
+        self.wire.output.extend(&message);
+        self.outstanding += 1;
+        Ok(())
+    }
+
+    async fn flush_queries(&mut self) -> Result<(), RunError> {
         self.unnamed = None;
         self.used_until = None;
+        self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))
+    }
+
+    /// The rows that a query of ours gives, as text. Errors: as [`Self::run`].
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, RunError> {
+        self.write_query(sql)?;
+        self.flush_queries().await?;
+        let mut rows = Vec::new();
+        let mut take = |tag, body: &[u8]| rows.extend((tag == b'D').then(|| text_row(body)).flatten());
+        self.drain_into(&mut take).await?;
+        Ok(rows)
+    }
+
+    /// Gives up all that its sessions left behind, by `query`: DISCARD ALL, or what stands for it. An empty one is not
+    /// sent.
+    /// Errors: as [`Self::run`]; it is not to be used again then.
+    pub async fn reset(&mut self, query: &str) -> Result<(), RunError> {
+        if !query.trim().is_empty() {
+            self.run(query).await?;
+        }
+        if !is_discard_all(query) {
+            // What else the query does nobody knows; settings and statements are as good as new from here on.
+            self.run_each(&["RESET SESSION AUTHORIZATION", "RESET ALL", "DEALLOCATE ALL"]).await?;
+        }
+        self.settings = Arc::default();
+        self.forget_statements();
+        self.claimed = false;
+        Ok(())
+    }
+
+    /// It was told to DEALLOCATE ALL.
+    pub fn forget_statements(&mut self) {
+        self.prepared = PreparedSet::default();
+        self.unnamed = None;
+    }
+
+    /// Sends what was written, and reads to the last ReadyForQuery: the RowDescription's body, if there is one. Errors: as
+    /// [`Self::run`].
+    pub async fn description(&mut self) -> Result<Option<Vec<u8>>, RunError> {
+        self.used_until = None;
         self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
-        self.drain().await
+        let mut description = None;
+        self.drain_into(&mut |tag, body| {
+            if tag == b'T' {
+                description = Some(body.to_vec());
+            }
+        })
+        .await?;
+        Ok(description)
     }
 
     /// Reads to the last outstanding ReadyForQuery.
     pub async fn drain(&mut self) -> Result<(), RunError> {
+        self.drain_into(&mut |_, _| {}).await
+    }
+
+    async fn drain_into(&mut self, take: &mut (dyn FnMut(u8, &[u8]) + Send)) -> Result<(), RunError> {
         let mut failure = None;
         while self.outstanding > 0 {
             let message = self.wire.message(frame::MAX_MESSAGE).await;
@@ -233,6 +316,7 @@ impl ServerConn {
                     self.reported = true;
                 }
                 b'E' if failure.is_none() => failure = Some(body.to_vec()),
+                b'D' | b'T' => take(tag, body),
                 b'G' => return Err(RunError::Lost(self.lost(&io::Error::other("unexpected COPY")))),
                 _ => {}
             }
@@ -240,6 +324,34 @@ impl ServerConn {
         }
         failure.map_or(Ok(()), |body| Err(RunError::Refused(body)))
     }
+}
+
+/// One row: a text for each column, `None` for NULL.
+pub type TextRow = Vec<Option<String>>;
+
+/// A DataRow's body; `None` if it is not one.
+fn text_row(body: &[u8]) -> Option<TextRow> {
+    let (columns, mut rest) = frame::i16(body)?;
+    let mut row = Vec::with_capacity(usize::from(columns as u16));
+    for _ in 0..columns {
+        let (len, more) = frame::i32(rest)?;
+        let Ok(len) = usize::try_from(len) else {
+            row.push(None);
+            rest = more;
+            continue;
+        };
+        let (value, more) = more.split_at_checked(len)?;
+        row.push(Some(String::from_utf8_lossy(value).into_owned()));
+        rest = more;
+    }
+    Some(row)
+}
+
+/// Whether a command is DISCARD ALL and no more.
+pub fn is_discard_all(sql: &str) -> bool {
+    let mut words = sql.trim().trim_end_matches(';').split_ascii_whitespace();
+    let mut next_is = |word: &str| words.next().is_some_and(|w| w.eq_ignore_ascii_case(word));
+    next_is("discard") && next_is("all") && words.next().is_none()
 }
 
 /// Why a command of ours did not go through.

@@ -37,6 +37,11 @@ impl Settings {
         self.set(name, command, Some(value.to_owned()));
     }
 
+    /// Forgets what was recorded of `name`.
+    pub fn forget(&mut self, name: &str) {
+        self.commands.remove(&name.to_ascii_lowercase());
+    }
+
     /// Takes `name`, or `all`, back to what `startup` asked for. RESET ALL does not touch who the session is.
     pub fn reset(&mut self, name: &str, startup: &Settings) {
         let name = name.to_ascii_lowercase();

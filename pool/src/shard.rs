@@ -1,11 +1,13 @@
 //! A logical shard: its servers, who among them takes writes, and which replica may serve a read.
 
 use crate::address::{Login, ServerAddress};
+use crate::budget::{Budget, Budgets};
 use crate::health::{Health, Lsn, Role};
-use crate::pool::{Pool, PoolLimits};
+use crate::limits::PoolLimits;
+use crate::pool::Pool;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -18,8 +20,13 @@ pub struct Server {
     pub login: Option<Login>,
     /// What is known of it.
     pub health: Health,
+    /// What bounds its servers over all users.
+    pub budget: Arc<Budget>,
     pools: RwLock<HashMap<String, Arc<Pool>>>,
+    /// Pools that are its own no more, while somebody uses them.
+    former: Mutex<Vec<Weak<Pool>>>,
     retired: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl Server {
@@ -29,21 +36,29 @@ impl Server {
             address: Arc::new(address),
             login,
             health: Health::default(),
+            budget: Arc::default(),
             pools: RwLock::default(),
+            former: Mutex::default(),
             retired: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         })
     }
 
-    /// The pool of `login`'s user, made on first use.
-    pub fn pool(&self, login: &Login, limits: impl FnOnce() -> PoolLimits) -> Arc<Pool> {
+    /// The pool of `login`'s user, made on first use, with what bounds it and what bounds that user's servers.
+    pub fn pool(&self, login: &Login, bounds: impl FnOnce() -> (PoolLimits, Arc<Budget>)) -> Arc<Pool> {
         if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(&login.user) {
             return pool.clone();
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let pool = Pool::new(self.address.clone(), login.clone(), limits());
+            let (limits, user) = bounds();
+            let budgets = Budgets { database: self.budget.clone(), user };
+            let pool = Pool::new(self.address.clone(), login.clone(), limits, budgets);
             if self.retired.load(Ordering::Acquire) {
                 pool.retire();
+            }
+            if self.is_paused() {
+                pool.pause();
             }
             pool
         };
@@ -69,7 +84,52 @@ impl Server {
             let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
             pools.extract_if(|user, _| !stays(user)).collect()
         };
+        {
+            let mut former = self.former();
+            former.retain(|pool| pool.strong_count() > 0);
+            former.extend(gone.iter().map(|(_, pool)| Arc::downgrade(pool)));
+        }
         gone.iter().for_each(|(_, pool)| pool.retire());
+    }
+
+    fn former(&self) -> MutexGuard<'_, Vec<Weak<Pool>>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends nobody a server: see [`Pool::pause`]. Counts for pools that are made later, too.
+    pub fn pause(&self) {
+        // Before the pools are listed: one that is made meanwhile sees it.
+        self.paused.store(true, Ordering::Release);
+        self.every_pool().iter().for_each(Pool::pause);
+    }
+
+    /// Lends servers again.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.every_pool().iter().for_each(Pool::resume);
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Whether none of its pools has a server.
+    pub fn is_drained(&self) -> bool {
+        self.every_pool().iter().all(|pool| pool.is_drained())
+    }
+
+    /// Waits until none of its pools has a server any more, or it is paused no more.
+    pub async fn drained(&self) {
+        for pool in self.every_pool() {
+            pool.drained().await;
+        }
+    }
+
+    /// Its pools, and those that were its own and are still in use.
+    fn every_pool(&self) -> Vec<Arc<Pool>> {
+        let former: Vec<_> = self.former().iter().filter_map(Weak::upgrade).collect();
+        self.pools().into_iter().map(|(_, pool)| pool).chain(former).collect()
     }
 
     /// It is reachable: logins need not wait for `server_login_retry` because it was not.
@@ -212,14 +272,10 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::health::Report;
-    use crate::tls::Connector;
-    use shardway_config::{TlsFiles, TlsMode};
+    use crate::testing::address;
 
     fn server(role: Role) -> Arc<Server> {
-        let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
-        let (tls, host, dbname) = (TlsMode::Disable, "h".into(), "d".into());
-        let address = ServerAddress { host, port: 1, dbname, tls, connector };
-        let server = Server::new(address, None);
+        let server = Server::new(address(), None);
         server.health.record(Ok(Report { role, lsn: Lsn(1) }), Duration::ZERO);
         server
     }

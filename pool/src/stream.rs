@@ -1,12 +1,43 @@
 //! A socket to a client or a server, whatever kind it is.
 
 use crate::tls::TlsStream;
+use shardway_config::Tcp;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Makes a TCP socket what connections are to be like. Errors: the system refuses one of the options.
+pub fn tune(socket: &impl AsFd, tcp: &Tcp) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if let Some(keepalive) = tcp.keepalive {
+        let mut options = TcpKeepalive::new();
+        if !keepalive.idle.is_zero() {
+            options = options.with_time(keepalive.idle);
+        }
+        if !keepalive.interval.is_zero() {
+            options = options.with_interval(keepalive.interval);
+        }
+        if keepalive.count > 0 {
+            options = options.with_retries(keepalive.count);
+        }
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(&options)?;
+    }
+    if !tcp.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(tcp.user_timeout))?;
+    }
+    if tcp.socket_buffer > 0 {
+        socket.set_send_buffer_size(tcp.socket_buffer)?;
+        socket.set_recv_buffer_size(tcp.socket_buffer)?;
+    }
+    Ok(())
+}
 
 /// A connected socket.
 #[derive(Debug)]
@@ -69,6 +100,25 @@ impl Stream {
     /// Our end's address. Errors: as with the other end's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         if let Self::Tcp(socket) = self.socket() { socket.local_addr() } else { Err(closed()) }
+    }
+
+    /// Asks the kernel to report the socket as readable only when that many bytes are there, or its end (`SO_RCVLOWAT`,
+    /// socket(7)). Errors: it is no plain TCP socket, or the system's.
+    pub fn set_low_water(&self, bytes: usize) -> io::Result<()> {
+        let Self::Tcp(socket) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        let len = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the descriptor is open while `socket` lives, and `value` is read within the call only.
+        let failed = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                std::ptr::from_ref(&value).cast(),
+                len,
+            )
+        };
+        if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Reads without waiting. Costs no system call while the poller has not seen anything to read.

@@ -16,12 +16,25 @@ pub struct Wire {
     pub input: Buffer,
     /// To be written.
     pub output: Buffer,
+    /// Whether what was written, or stands in `output`, ends in the middle of a message, so that no other one may follow.
+    pub is_midway: bool,
+    /// Bytes read so far.
+    pub received: u64,
+    /// Bytes written so far.
+    pub sent: u64,
 }
 
 impl Wire {
     /// Wraps a socket.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: Buffer::default(), output: Buffer::default() }
+        Self {
+            stream,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            is_midway: false,
+            received: 0,
+            sent: 0,
+        }
     }
 
     /// Makes the socket at home in the caller's runtime. Errors: the system's.
@@ -34,6 +47,9 @@ impl Wire {
         let stream = &mut self.stream;
         let read = self.input.read_with(|space| stream.poll_read(cx, space));
         self.input.release();
+        if let Poll::Ready(Ok(n)) = &read {
+            self.received += *n as u64;
+        }
         read
     }
 
@@ -55,6 +71,7 @@ impl Wire {
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.sent += n as u64;
             self.output.consume(n);
         }
         Poll::Ready(Ok(()))
@@ -66,6 +83,7 @@ impl Wire {
         if self.output.is_empty()
             && let Ok(written) = self.stream.try_write(bytes)
         {
+            self.sent += written as u64;
             bytes = &bytes[written..];
         }
         self.output.extend(bytes);

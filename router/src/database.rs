@@ -1,7 +1,7 @@
 //! One database as clients see it: its shard groups, its schema, and the plans made with it.
 
-use crate::client::auth::StoredSecret;
 use crate::plan_cache::Planning;
+use crate::proxy::User;
 use crate::schema::{GroupId, Schema, ShardRef};
 use arc_swap::ArcSwap;
 use shardway_config as config;
@@ -9,8 +9,9 @@ use shardway_pool::catalog::{self, Catalog};
 use shardway_pool::control::{self, Control};
 use shardway_pool::shard::{Server, Shard};
 use shardway_pool::tls::Connector;
-use shardway_pool::{Login, ServerAddress};
+use shardway_pool::{Credential, Login, Logins, Lookup, ServerAddress};
 use shardway_shardmap::{Function, MapError, RangeEntry, ShardId, ShardMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -42,7 +43,8 @@ pub struct Database {
     pub maps: Vec<ShardMap>,
     planning: ArcSwap<Planning>,
     unlisted: config::UnlistedTables,
-    control_login: Option<Login>,
+    control_logins: Logins,
+    lookups: std::sync::Mutex<Vec<(Asker, Lookup)>>,
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     schema_read: std::sync::atomic::AtomicBool,
     replaced: std::sync::atomic::AtomicBool,
@@ -54,6 +56,7 @@ impl Database {
     pub fn start(
         database: &config::Database,
         whole: &config::Config,
+        users: &HashMap<String, User>,
         connector: &Arc<Connector>,
         old: Option<&Database>,
     ) -> Result<Arc<Self>, MapError> {
@@ -78,7 +81,7 @@ impl Database {
                     .collect(),
             })
             .collect();
-        let control_login = control_login(database, whole);
+        let control_logins = control_logins(database, whole, users);
         let schema = Schema::unread(&maps);
         let this = Self {
             name: database.name.clone(),
@@ -87,9 +90,10 @@ impl Database {
             maps,
             planning: ArcSwap::from_pointee(Planning::new(schema)),
             unlisted: whole.routing.unlisted_tables,
-            control_login,
+            control_logins,
+            lookups: std::sync::Mutex::default(),
             refreshing: tokio::sync::Mutex::new(None),
-            schema_read: std::sync::atomic::AtomicBool::new(false),
+            schema_read: std::sync::atomic::AtomicBool::new(database.origin != config::Origin::Native),
             replaced: std::sync::atomic::AtomicBool::new(false),
             watchers: std::sync::Mutex::default(),
         };
@@ -97,19 +101,47 @@ impl Database {
         Ok(Arc::new(this))
     }
 
+    /// Whether its servers are watched and its schema is read: a `pgbouncer.ini` asks for neither.
+    pub fn is_watched(&self) -> bool {
+        self.config.origin == config::Origin::Native
+    }
+
     fn watch(&self, interval: Duration) {
-        let Some(login) = &self.control_login else {
-            tracing::warn!(database = self.name, "no login with a password is known for health checks");
+        if !self.is_watched() {
             return;
-        };
+        }
+        if self.control_logins.is_empty() && self.servers().any(|server| server.login.is_none()) {
+            tracing::warn!(database = self.name, "no login is known for health checks");
+            return;
+        }
         let interval = if interval.is_zero() { Duration::from_secs(5) } else { interval };
         let mut watchers = self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for group in &self.groups {
             for (id, shard) in group.shards.iter().enumerate() {
                 let name = format!("{}/{}/{id}", self.name, group.name);
-                watchers.spawn(control::watch(name, shard.clone(), login.clone(), interval));
+                watchers.spawn(control::watch(name, shard.clone(), self.control_logins.clone(), interval));
             }
         }
+    }
+
+    /// Whether nobody can read its catalogs before a client has logged in.
+    pub fn awaits_login(&self) -> bool {
+        let by_client = || self.servers().all(|server| server.login.is_none());
+        self.is_watched() && !self.control_logins.is_empty() && self.control_login().is_none() && by_client()
+    }
+
+    /// Somebody can log in to its servers now who could not before: if that was missing, it is seen to at once.
+    pub fn look_again(self: &Arc<Self>, runtime: &tokio::runtime::Handle) {
+        if self.is_schema_read() {
+            return;
+        }
+        self.groups.iter().flat_map(|group| &group.shards).for_each(|shard| shard.wake.notify_one());
+        let database = self.clone();
+        runtime.spawn(async move {
+            if let Err(e) = database.refresh(None).await {
+                tracing::debug!(database = database.name, "the schema could not be read: {e}");
+            }
+        });
     }
 
     /// Watches its servers no more: another one has taken its place.
@@ -121,6 +153,29 @@ impl Database {
     /// Whether a reload put another one in its place, or none.
     pub fn is_replaced(&self) -> bool {
         self.replaced.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Who reads catalogs and health, where a server's URL names nobody.
+    pub fn control_login(&self) -> Option<&Login> {
+        self.control_logins.ready()
+    }
+
+    /// What looks users up on it: on the first shard of the first group, as `by`, or as who reads catalogs. Errors: never
+    /// for valid addresses.
+    pub fn lookup(&self, query: &str, by: Option<Login>) -> Result<Lookup, String> {
+        let server = self.groups[0].shards[0].primary();
+        let logins =
+            by.or_else(|| server.login.clone()).map_or_else(|| self.control_logins.clone(), Logins::from);
+        let asker = Asker { address: server.address.clone(), query: query.to_owned(), logins };
+        let mut lookups = self.lookups.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, known)) = lookups.iter().find(|(known, _)| *known == asker) {
+            return Ok(known.clone());
+        }
+        let lookup = Lookup::new(&asker.address, asker.logins.clone(), query)?;
+        // What another configuration or another primary asked for is not kept.
+        lookups.retain(|(known, _)| known.address == asker.address && known.query != asker.query);
+        lookups.push((asker, lookup.clone()));
+        Ok(lookup)
     }
 
     /// Every server of every shard.
@@ -179,6 +234,9 @@ impl Database {
     /// Reads the schema again. `seen`: the planning that a statement found wanting; if another one has been read
     /// since, that one is as good. Errors: in words, for the log and the client.
     pub async fn refresh(&self, seen: Option<&Arc<Planning>>) -> Result<(), String> {
+        if !self.is_watched() {
+            return Ok(());
+        }
         let asked = Instant::now();
         let mut last = self.refreshing.lock().await;
         if let Some(seen) = seen {
@@ -214,12 +272,8 @@ impl Database {
         let mut failure = String::from("the group has no shard");
         for (number, shard) in group.shards.iter().enumerate() {
             for server in std::iter::once(shard.primary()).chain(&shard.servers) {
-                let login = server.login.as_ref().or(self.control_login.as_ref());
-                let Some(login) = login else {
-                    failure = "no login with a password is known for reading catalogs".to_owned();
-                    continue;
-                };
-                let read = async { catalog::read(&Control::new(&server.address, login)?).await };
+                let logins = self.logins_to(server);
+                let read = async { catalog::read(&Control::by(&server.address, logins)?).await };
                 match tokio::time::timeout(Duration::from_secs(10), read).await {
                     Ok(Ok(catalog)) => {
                         self.compare_others(group, number, &catalog);
@@ -234,17 +288,30 @@ impl Database {
     }
 }
 
+/// Who asks for users' secrets, where and how.
+#[derive(Debug, PartialEq)]
+struct Asker {
+    address: Arc<ServerAddress>,
+    query: String,
+    logins: Logins,
+}
+
 impl Database {
+    /// Who reads a server's catalog.
+    fn logins_to(&self, server: &Server) -> Logins {
+        server.login.clone().map_or_else(|| self.control_logins.clone(), Logins::from)
+    }
+
     /// Logs where a shard's tables are not those that plans are made with. In the background: a shard that is down
     /// must not hold up the others.
     fn compare_others(&self, group: &Group, first: usize, catalog: &Catalog) {
         let expected = Arc::new(catalog.clone());
         for (number, shard) in group.shards.iter().enumerate().filter(|(number, _)| *number != first) {
             let (server, expected) = (shard.primary().clone(), expected.clone());
-            let Some(login) = server.login.clone().or_else(|| self.control_login.clone()) else { continue };
+            let logins = self.logins_to(&server);
             let (database, group) = (self.name.clone(), group.name.clone());
             tokio::spawn(async move {
-                let read = async { catalog::read(&Control::new(&server.address, &login)?).await };
+                let read = async { catalog::read(&Control::by(&server.address, logins)?).await };
                 let Ok(Ok(found)) = tokio::time::timeout(Duration::from_secs(10), read).await else { return };
                 for table in expected.differences(&found) {
                     tracing::warn!(
@@ -292,35 +359,45 @@ fn server(
     connector: &Arc<Connector>,
     old: Option<&Database>,
 ) -> Arc<Server> {
-    let address = ServerAddress::new(endpoint, whole.pool.server_tls, connector.clone());
+    let address =
+        ServerAddress::new(endpoint, whole.pool.server_tls, connector.clone(), whole.server.sockets.tcp);
     let login = endpoint.user.as_ref().map(|user| Login::by_password(user, endpoint.password.as_ref()));
     let kept = old.into_iter().flat_map(|d| &d.groups).flat_map(|g| &g.shards).flat_map(|s| &s.servers);
     let same = |s: &&Arc<Server>| *s.address == address && s.login == login;
     kept.into_iter().find(same).cloned().unwrap_or_else(|| Server::new(address, login))
 }
 
-/// Who reads catalogs and health: the database's own login, else the first user whose password is plain text.
-fn control_login(database: &config::Database, whole: &config::Config) -> Option<Login> {
+/// Who reads catalogs and health: the database's own login, else the first user that can log in. One whose password is
+/// plain text always can, one of whom a hash is known depends on what the server asks for and, if that is SCRAM's, on
+/// clients: see [`Logins`]. Administrators come last of each.
+fn control_logins(
+    database: &config::Database,
+    whole: &config::Config,
+    users: &HashMap<String, User>,
+) -> Logins {
+    let known = |name: &String| users.get(name).and_then(|user| user.credential.clone());
     if let Some(user) = &database.user {
-        return Some(Login::by_password(user, database.password.as_ref()));
+        let credential = database.password.clone().map(Credential::Password).or_else(|| known(user));
+        return Login { user: user.clone(), credential }.into();
     }
     let endpoint = database.groups.first().and_then(|g| g.shards.first()).map(|s| &s.primary);
     if let Some(user) = endpoint.and_then(|e| e.user.as_ref()) {
-        return Some(Login::by_password(user, endpoint.and_then(|e| e.password.as_ref())));
+        return Login::by_password(user, endpoint.and_then(|e| e.password.as_ref())).into();
     }
-    let plain = |user: &&config::User| plain_password(user).is_some();
-    let admin = |user: &config::User| {
-        whole.server.admin_users.contains(&user.name) || whole.server.stats_users.contains(&user.name)
+    let admin =
+        |name: &String| whole.server.admin_users.contains(name) || whole.server.stats_users.contains(name);
+    let rank = |login: &Login| match &login.credential {
+        Some(Credential::Password(_)) => 0,
+        Some(Credential::Scram(_)) => 1,
+        Some(Credential::Md5(_)) => 2,
+        None => 3,
     };
-    let users = &whole.users;
-    let chosen =
-        users.iter().filter(plain).find(|u| !admin(u)).or_else(|| users.iter().find(plain)).or(users.first());
-    chosen.map(|user| Login::by_password(&user.name, plain_password(user)))
-}
-
-/// A user's password, where it is stored in clear and not as a hash.
-fn plain_password(user: &config::User) -> Option<&config::Secret> {
-    let plain =
-        |stored: &&config::Secret| matches!(StoredSecret::parse(stored.expose()), StoredSecret::Plain(_));
-    user.password.as_ref().filter(plain)
+    let mut logins: Vec<Login> = whole
+        .users
+        .iter()
+        .map(|user| Login { user: user.name.clone(), credential: known(&user.name) })
+        .collect();
+    // The order among equals is the configuration's.
+    logins.sort_by_key(|login| (rank(login), admin(&login.user)));
+    logins.into_iter().collect()
 }

@@ -1,17 +1,26 @@
 //! /metrics and /health/*, over HTTP.
 
+use crate::admin::tally::Count;
+use crate::handover;
 use crate::proxy::{Phase, Proxy};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use shardway_pool::Pool;
+use shardway_pool::shard::{Server, Shard};
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 use tokio::net::TcpListener;
 
-/// Serves until the proxy stops. Errors: the listener fails.
+/// How often a process that ends looks whether another one has begun.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Serves until the proxy stops, or until the process that takes its place answers at the same address. Errors: the listener fails.
 pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener) -> io::Result<()> {
     let mut phase = proxy.phase();
     let app = Router::new()
@@ -20,8 +29,20 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener) -> io::Result<()> {
         .route("/health/ready", get(ready))
         .route("/health/storage", get(storage))
         .with_state(proxy);
+    let address = listener.local_addr()?;
     let stop = async move {
-        let _ = phase.wait_for(|p| *p == Phase::Stopping).await;
+        let _ = phase.wait_for(|p| p.is_ending()).await;
+        // The next process answers, as soon as there is one.
+        let stopped = async { drop(phase.wait_for(|p| *p == Phase::Stopping).await) };
+        let relieved = async {
+            while !handover::is_shared(address) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = relieved => {}
+        }
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await
 }
@@ -29,16 +50,20 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener) -> io::Result<()> {
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
     let mut text = proxy.metrics.text();
     pool_gauges(&proxy, &mut text);
+    database_counters(&proxy, &mut text);
     worker_gauges(&proxy, &mut text);
     cache_counters(&proxy, &mut text);
+    audit_counters(&proxy, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 /// Ready: every shard has a primary that is up, and the schema is known.
 async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
     let missing = not_ready(&proxy);
-    if *proxy.phase().borrow() != Phase::Serving {
-        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    let phase = *proxy.phase().borrow();
+    if phase != Phase::Serving {
+        let what = if phase == Phase::Suspended { "suspended\n" } else { "shutting down\n" };
+        return (StatusCode::SERVICE_UNAVAILABLE, what).into_response();
     }
     if missing.is_empty() {
         return "ready\n".into_response();
@@ -49,7 +74,9 @@ async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
 fn not_ready(proxy: &Proxy) -> Vec<String> {
     let world = proxy.world();
     let mut missing = Vec::new();
-    for database in world.databases.values() {
+    for database in
+        world.databases.values().filter(|database| database.is_watched() && !database.awaits_login())
+    {
         if !database.is_schema_read() {
             missing.push(format!("{}: the schema is not known yet", database.name));
         }
@@ -118,7 +145,9 @@ fn pool_gauges(proxy: &Proxy, out: &mut String) {
     let world = proxy.world();
     for (name, help) in [
         ("shardway_pool_connections", "Server connections by state"),
+        ("shardway_pool_size", "Servers that a pool may have"),
         ("shardway_pool_waiting_clients", "Clients that wait for a server"),
+        ("shardway_pool_max_wait_seconds", "How long the first of them has waited"),
         ("shardway_server_up", "Whether the server answered the last check"),
         ("shardway_replica_lag_seconds", "How far a replica is behind its primary"),
     ] {
@@ -141,13 +170,7 @@ fn pool_gauges(proxy: &Proxy, out: &mut String) {
     }
 }
 
-fn gauge(
-    out: &mut String,
-    name: &str,
-    labels: &str,
-    shard: &shardway_pool::shard::Shard,
-    server: &Arc<shardway_pool::shard::Server>,
-) {
+fn gauge(out: &mut String, name: &str, labels: &str, shard: &Shard, server: &Arc<Server>) {
     match name {
         "shardway_server_up" => {
             let _ = writeln!(out, "{name}{{{labels}}} {}", u8::from(server.health.is_up()));
@@ -157,11 +180,12 @@ fn gauge(
                 let _ = writeln!(out, "{name}{{{labels}}} {}", server.health.lag().as_secs_f64());
             }
         }
+        "shardway_pool_size" => of_pools(out, name, labels, server, |pool| pool.limits().size as f64),
         "shardway_pool_waiting_clients" => {
-            for (user, pool) in server.pools() {
-                let _ =
-                    writeln!(out, "{name}{{{labels},user=\"{}\"}} {}", escape(&user), pool.stats().waiting);
-            }
+            of_pools(out, name, labels, server, |pool| pool.stats().waiting as f64);
+        }
+        "shardway_pool_max_wait_seconds" => {
+            of_pools(out, name, labels, server, |pool| pool.waited(Instant::now()).as_secs_f64());
         }
         _ => {
             for (user, pool) in server.pools() {
@@ -173,6 +197,35 @@ fn gauge(
                     let _ = writeln!(out, "{name}{{{labels},user=\"{user}\",state=\"{state}\"}} {value}");
                 }
             }
+        }
+    }
+}
+
+fn of_pools(out: &mut String, name: &str, labels: &str, server: &Server, value: impl Fn(&Pool) -> f64) {
+    for (user, pool) in server.pools() {
+        let _ = writeln!(out, "{name}{{{labels},user=\"{}\"}} {}", escape(&user), value(&pool));
+    }
+}
+
+/// What SHOW STATS counts by database.
+fn database_counters(proxy: &Proxy, out: &mut String) {
+    const SECONDS: f64 = 1e-6;
+    let totals = proxy.admin.tallies.totals();
+    for (name, help, count, unit) in [
+        ("transactions_total", "Transactions", Count::Transactions, 1.0),
+        ("queries_total", "Messages that asked for something", Count::Queries, 1.0),
+        ("received_bytes_total", "Bytes from clients", Count::Received, 1.0),
+        ("sent_bytes_total", "Bytes to clients", Count::Sent, 1.0),
+        ("transaction_seconds_total", "Time in transactions", Count::TransactionTime, SECONDS),
+        ("query_seconds_total", "Time until answers were through", Count::QueryTime, SECONDS),
+        ("wait_seconds_total", "Time that clients waited for servers", Count::WaitTime, SECONDS),
+        ("server_assignments_total", "Servers lent", Count::ServerAssignments, 1.0),
+    ] {
+        let name = format!("shardway_database_{name}");
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+        for (database, counts) in &totals {
+            let value = counts.get(count) as f64 * unit;
+            let _ = writeln!(out, "{name}{{database=\"{}\"}} {value}", escape(database));
         }
     }
 }
@@ -189,6 +242,23 @@ fn worker_gauges(proxy: &Proxy, out: &mut String) {
     let _ = writeln!(out, "# HELP {name} Clients by the worker that serves them\n# TYPE {name} gauge");
     for (worker, clients) in served.iter().enumerate() {
         let _ = writeln!(out, "{name}{{worker=\"{}\"}} {clients}", worker + 1);
+    }
+}
+
+fn audit_counters(proxy: &Proxy, out: &mut String) {
+    let Some(audit) = proxy.world().audit.clone() else { return };
+    let metrics = [
+        (
+            "shardway_audit_lines_total",
+            "counter",
+            "Lines of the audit log that were written",
+            audit.written(),
+        ),
+        ("shardway_audit_failures_total", "counter", "Attempts to write it that failed", audit.failures()),
+        ("shardway_audit_failing", "gauge", "Whether it can't be written now", audit.is_failing().into()),
+    ];
+    for (name, kind, help, value) in metrics {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }
 }
 

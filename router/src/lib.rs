@@ -4,16 +4,26 @@
 //! [`client`], [`admin`] and [`http`].
 
 pub mod admin;
+pub mod audit;
+mod autodb;
 pub mod cache;
 pub mod client;
 pub mod combine;
+pub mod daemon;
 pub mod database;
 pub mod demo;
 pub mod error;
+pub mod handle;
+mod handover;
 pub mod http;
+mod identity;
+pub mod limits;
 pub mod listener;
+pub mod log;
 pub mod merge;
 pub mod metrics;
+pub mod notify;
+mod pid_file;
 pub mod plan;
 pub mod plan_cache;
 pub mod proxy;
@@ -22,6 +32,7 @@ pub mod reply;
 pub mod schema;
 pub mod serve;
 pub mod session;
+mod signals;
 pub mod sql;
 pub mod support;
 pub mod workers;

@@ -18,6 +18,7 @@ pub struct Metrics {
     single: IntCounter,
     scatter: IntCounter,
     combine: IntCounter,
+    gather: IntCounter,
     local: IntCounter,
     cached: IntCounter,
     refused: IntCounter,
@@ -56,6 +57,7 @@ impl Metrics {
             single: queries.with_label_values(&["single"]),
             scatter: queries.with_label_values(&["scatter"]),
             combine: queries.with_label_values(&["combine"]),
+            gather: queries.with_label_values(&["gather"]),
             local: queries.with_label_values(&["local"]),
             cached: queries.with_label_values(&["cached"]),
             refused: queries.with_label_values(&["refused"]),
@@ -94,6 +96,7 @@ impl Metrics {
             Tier::Single => self.single.inc(),
             Tier::Scatter => self.scatter.inc(),
             Tier::Combine => self.combine.inc(),
+            Tier::Gather => self.gather.inc(),
         }
         self.latency.observe(took.as_secs_f64());
     }

@@ -1,28 +1,32 @@
 //! The process-wide state: what is configured right now, and who is connected.
 
+use crate::audit::Audit;
+use crate::client::Directory;
 use crate::client::auth::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
 use crate::database::Database;
+use crate::handle::ClientHandle;
+use crate::limits::UserBudgets;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::session::Told;
-use crate::workers::{WorkerId, Workers};
+use crate::workers::Workers;
 use arc_swap::ArcSwap;
-use shardway_config::{AuthMethod, Config, Secret, TlsMode};
-use shardway_pool::cancel::{BackendKey, CancelTarget};
+use shardway_config::{AuthMethod, Config, Origin, Secret, TlsMode, UserLimits};
+use shardway_pool::cancel::BackendKey;
 use shardway_pool::settings::{Shared, SharedSettings};
 use shardway_pool::shard::Server;
 use shardway_pool::tls::{Acceptor, Connector};
-use shardway_pool::{Credential, Login, PoolLimits, ScramKeys};
+use shardway_pool::{Credential, Login, ScramKeys};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use tokio::sync::watch;
 
 /// The name of the admin database.
 pub const ADMIN_DATABASE: &str = "shardway";
 
 /// A user that may log in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct User {
     /// Its name.
     pub name: String,
@@ -30,30 +34,40 @@ pub struct User {
     pub secret: Arc<UserSecret>,
     /// How Shardway proves itself to servers in its name.
     pub credential: Option<Credential>,
-    /// Its own pool size; 0: the default.
-    pub pool_size: usize,
+    /// What counts for it alone.
+    pub limits: UserLimits,
 }
 
 impl User {
-    /// Takes what a client proved by its login: the key that opens servers with the same SCRAM secret.
-    pub fn learn(&self, key: &ClientKey) {
-        if let Some(Credential::Scram(keys)) = &self.credential {
-            keys.learn(key.expose());
-        }
+    /// Takes what a client proved by its login: the key that opens servers with the same SCRAM secret. Whether that is
+    /// news.
+    pub fn learn(&self, key: &ClientKey) -> bool {
+        let Some(Credential::Scram(keys)) = &self.credential else { return false };
+        let news = keys.client_key().is_none();
+        keys.learn(key.expose());
+        news
     }
 }
 
 /// Everything that one configuration made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// The configuration.
     pub config: Config,
     /// Users by name.
     pub users: HashMap<String, User>,
+    /// Users that were looked up.
+    pub found: Arc<Directory>,
     /// Databases by name.
     pub databases: HashMap<String, Arc<Database>>,
     /// How clients are met by TLS, where it is on.
     pub acceptor: Option<Acceptor>,
+    /// What TLS to servers goes by.
+    connector: Arc<Connector>,
+    /// Servers of each user over all databases.
+    pub user_budgets: Arc<UserBudgets>,
+    /// The audit log, if there is one.
+    pub audit: Option<Arc<Audit>>,
     /// Counts up with each reload.
     pub generation: u64,
 }
@@ -64,29 +78,61 @@ impl World {
         let acceptor = acceptor(&config)?;
         let connector = Connector::new(&config.pool.server_tls_files).map_err(|e| e.to_string())?;
         let connector = Arc::new(connector);
-        let mut databases = HashMap::new();
-        for database in &config.databases {
-            let before = old.and_then(|w| w.databases.get(&database.name)).map(|d| &**d);
-            let made = Database::start(database, &config, &connector, before)
-                .map_err(|e| format!("database {}: {e}", database.name))?;
-            databases.insert(database.name.clone(), made);
-        }
         let lower = |user: &shardway_config::User| {
             let before = old.and_then(|w| w.users.get(&user.name));
             (user.name.clone(), lower_user(user, before, salts))
         };
-        let users = config.users.iter().map(lower).collect();
-        Ok(Self { config, users, databases, acceptor, generation: old.map_or(0, |w| w.generation + 1) })
+        let users: HashMap<_, _> = config.users.iter().map(lower).collect();
+        let mut databases = HashMap::new();
+        let made = old.map(|old| old.made_by_fallback(&config)).unwrap_or_default();
+        for database in config.databases.iter().chain(&made) {
+            let before = old.and_then(|w| w.databases.get(&database.name)).map(|d| &**d);
+            let made = Database::start(database, &config, &users, &connector, before)
+                .map_err(|e| format!("database {}: {e}", database.name))?;
+            databases.insert(database.name.clone(), made);
+        }
+        let audit = Audit::of(config.server.audit_log.as_ref(), old.and_then(|old| old.audit.as_ref()))?;
+        let found = old.map(|old| old.found.clone()).unwrap_or_default();
+        let generation = old.map_or(0, |w| w.generation + 1);
+        let user_budgets = old.map(|w| w.user_budgets.clone()).unwrap_or_default();
+        Ok(Self { config, users, found, databases, acceptor, connector, user_budgets, audit, generation })
+    }
+
+    /// The databases that the fallback made, as `config` would have it make them; those that it names are not among them.
+    fn made_by_fallback(&self, config: &Config) -> Vec<shardway_config::Database> {
+        let Some(fallback) = &config.fallback else { return Vec::new() };
+        let made = self.databases.values().filter(|database| database.config.origin == Origin::Fallback);
+        let named = |name: &str| config.databases.iter().any(|database| database.name == name);
+        made.filter(|database| !named(&database.name))
+            .map(|database| fallback.named(&database.name))
+            .collect()
+    }
+
+    /// With one more database. Errors: in words.
+    pub fn with(&self, database: &shardway_config::Database) -> Result<Self, String> {
+        let mut world = self.clone();
+        let made = Database::start(database, &self.config, &self.users, &self.connector, None)
+            .map_err(|e| e.to_string())?;
+        world.databases.insert(database.name.clone(), made);
+        Ok(world)
+    }
+
+    /// Without a database.
+    pub fn without(&self, database: &str) -> Self {
+        let mut world = self.clone();
+        world.databases.remove(database);
+        world
     }
 
     /// Who logs in to the servers of `database` when `user` is the client.
     pub fn server_login(&self, database: &Database, user: &str) -> Login {
         match &database.config.user {
-            Some(name) => Login::by_password(name, database.config.password.as_ref()),
-            None => {
-                let credential = self.users.get(user).and_then(|u| u.credential.clone());
-                Login { user: user.to_owned(), credential }
+            Some(name) if database.config.password.is_some() => {
+                Login::by_password(name, database.config.password.as_ref())
             }
+            // By what is known of that user, be it a hash.
+            Some(name) => Login { user: name.clone(), credential: self.credential(&database.name, name) },
+            None => Login { user: user.to_owned(), credential: self.credential(&database.name, user) },
         }
     }
 
@@ -95,26 +141,14 @@ impl World {
         match (&database.config.user, &server.login) {
             (Some(name), _) => name == user,
             (None, Some(login)) => login.user == user,
-            (None, None) => self.has_user(user),
+            (None, None) => self.has_user(&database.name, user),
         }
-    }
-
-    /// Whether clients may be `user`: any name will do under trust, if no user is configured at all.
-    pub fn has_user(&self, user: &str) -> bool {
-        let open = self.config.server.auth == AuthMethod::Trust && self.users.is_empty();
-        open || self.users.contains_key(user)
-    }
-
-    /// What bounds the pools of `user`.
-    pub fn limits(&self, user: &str) -> PoolLimits {
-        let own = self.users.get(user).map_or(0, |u| u.pool_size);
-        let size = if own > 0 { own } else { self.config.pool.default_pool_size };
-        PoolLimits::new(&self.config.pool, size.max(1))
     }
 
     /// Whether `user` may change things on the admin database.
     pub fn is_admin(&self, user: &str) -> bool {
-        self.config.server.admin_users.iter().any(|name| name == user)
+        let any = self.config.server.auth == AuthMethod::Any;
+        any || self.config.server.admin_users.iter().any(|name| name == user)
     }
 
     /// Whether `user` may look at the admin database.
@@ -134,20 +168,30 @@ pub fn acceptor(config: &Config) -> Result<Option<Acceptor>, String> {
 }
 
 fn lower_user(user: &shardway_config::User, before: Option<&User>, salts: &SaltKey) -> User {
-    let stored = user.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
-    let stored = StoredSecret::parse(&stored);
-    let credential = user.password.as_ref().map(|password| lower_credential(password, &stored));
-    // Of a secret that stays, what clients have proven of it stays too.
-    let kept =
-        before.and_then(|user| user.credential.clone()).filter(|kept| Some(kept) == credential.as_ref());
-    let secret = UserSecret::new(&user.name, stored, salts);
-    // Deriving costs milliseconds: here, once, and not while a client waits.
-    secret.scram();
-    User {
-        name: user.name.clone(),
-        secret: Arc::new(secret),
-        credential: kept.or(credential),
-        pool_size: user.pool_size,
+    let lowered = User::lower(&user.name, user.password.as_ref(), before, salts);
+    User { limits: user.limits.clone(), ..lowered }
+}
+
+impl User {
+    /// One of whose password this is stored; `before` is who it was.
+    pub fn with_secret(name: &str, secret: String, before: Option<&User>, salts: &SaltKey) -> Self {
+        Self::lower(name, Some(&Secret::new(secret)), before, salts)
+    }
+
+    fn lower(name: &str, password: Option<&Secret>, before: Option<&User>, salts: &SaltKey) -> Self {
+        let stored = password.map(|p| p.expose().to_owned()).unwrap_or_default();
+        let stored = StoredSecret::parse(&stored);
+        // Of a secret that stays, what clients have proven of it stays too.
+        if let Some(before) = before.filter(|before| before.credential.is_some() == password.is_some())
+            && *before.secret.stored() == stored
+        {
+            return before.clone();
+        }
+        let credential = password.map(|password| lower_credential(password, &stored));
+        let secret = UserSecret::new(name, stored, salts);
+        // Deriving costs milliseconds: here, once.
+        secret.scram();
+        Self { name: name.to_owned(), secret: Arc::new(secret), credential, limits: UserLimits::default() }
     }
 }
 
@@ -163,68 +207,29 @@ fn lower_credential(password: &Secret, stored: &StoredSecret) -> Credential {
     }
 }
 
-/// What others can reach of one client: the servers that a cancel request has to go to, and its task.
-#[derive(Debug, Default)]
-pub struct ClientHandle {
-    targets: Mutex<Vec<Arc<CancelTarget>>>,
-    task: Mutex<Option<Waker>>,
-    worker: AtomicUsize,
-    /// The worker it is to move to, counted from 1; 0 for none.
-    moving: AtomicUsize,
-}
-
-impl ClientHandle {
-    /// Servers that work for the client now.
-    pub fn targets(&self) -> MutexGuard<'_, Vec<Arc<CancelTarget>>> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says which task serves the client, and where. Once for each: a task's waker is good for its whole life, so that
-    /// waiting for a shutdown or a reload costs an idle client nothing.
-    pub fn attend(&self, task: &Waker, worker: WorkerId) {
-        self.worker.store(worker.0, Ordering::Release);
-        // Another destination, given meanwhile, stays.
-        let _ = self.moving.compare_exchange(worker.0 + 1, 0, Ordering::AcqRel, Ordering::Acquire);
-        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
-    }
-
-    /// The worker that serves it.
-    pub fn worker(&self) -> WorkerId {
-        WorkerId(self.worker.load(Ordering::Acquire))
-    }
-
-    /// Has its task move to another worker as soon as it is between transactions.
-    pub fn move_to(&self, worker: WorkerId) {
-        self.moving.store(worker.0 + 1, Ordering::Release);
-        self.wake();
-    }
-
-    /// It need not move, whatever was said before.
-    pub fn stay(&self) {
-        self.moving.store(0, Ordering::Release);
-    }
-
-    /// The worker it is to move to.
-    pub fn destination(&self) -> Option<WorkerId> {
-        self.moving.load(Ordering::Acquire).checked_sub(1).map(WorkerId)
-    }
-
-    fn wake(&self) {
-        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
-            task.wake_by_ref();
-        }
-    }
-}
-
-/// How far a shutdown is.
+/// What the process is at as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Phase {
-    /// None.
+    /// Its work.
     Serving,
+    /// Nothing, until RESUME: nobody is let in, and sessions hold still.
+    Suspended,
+    /// Nobody is let in; those who are in leave when they like.
+    Leaving,
     /// Clients go as soon as they are in no transaction.
     Draining,
     /// All go.
     Stopping,
+}
+
+impl Phase {
+    const ALL: [Self; 5] = [Self::Serving, Self::Suspended, Self::Leaving, Self::Draining, Self::Stopping];
+
+    /// Whether the process is going to end.
+    pub fn is_ending(self) -> bool {
+        self >= Self::Leaving
+    }
 }
 
 /// The process-wide state.
@@ -240,8 +245,10 @@ pub struct Proxy {
     next_pid: AtomicU64,
     /// Connections, logged in or not.
     pub connections: AtomicUsize,
+    /// Those that said who they are, by database and user.
+    pub clients_by_name: crate::client::Clients,
     phase: watch::Sender<Phase>,
-    /// The same, as a number.
+    /// The same, for a look in passing.
     progress: AtomicU8,
     /// The runtime of what is no client's.
     pub control: tokio::runtime::Handle,
@@ -251,12 +258,16 @@ pub struct Proxy {
     pub reloading: tokio::sync::Mutex<()>,
     /// Where the configuration comes from, to read it again.
     pub source: shardway_config::Source,
+    /// Where the log goes.
+    pub log: Arc<Log>,
     /// Session settings of all clients.
     pub settings: SharedSettings,
     /// What clients were told of the parameters that servers report.
     pub told: Shared<Told>,
     /// Prepared statements of all clients.
     pub statements: crate::session::Statements,
+    /// Connections that listen for clients.
+    pub notify: crate::notify::Hub,
     era: ArcSwap<()>,
     /// Eras of caches that are no more.
     older: Mutex<Vec<std::sync::Weak<()>>>,
@@ -268,8 +279,9 @@ pub struct Proxy {
 
 impl Proxy {
     /// With its first world; the caller's runtime is the control plane's.
-    pub fn new(world: World, salts: SaltKey, source: shardway_config::Source) -> Arc<Self> {
+    pub fn new(world: World, salts: SaltKey, source: shardway_config::Source, log: Arc<Log>) -> Arc<Self> {
         let cache = start_cache(&world.config);
+        world.apply_limits();
         Arc::new(Self {
             world: ArcSwap::from_pointee(world),
             metrics: Metrics::new(),
@@ -278,15 +290,18 @@ impl Proxy {
             clients: Mutex::default(),
             next_pid: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
+            clients_by_name: crate::client::Clients::default(),
             phase: watch::Sender::new(Phase::Serving),
             progress: AtomicU8::new(0),
             control: tokio::runtime::Handle::current(),
             workers: Workers::default(),
             reloading: tokio::sync::Mutex::default(),
             source,
+            log,
             settings: SharedSettings::default(),
             told: Shared::default(),
             statements: crate::session::Statements::default(),
+            notify: crate::notify::Hub::default(),
             era: ArcSwap::default(),
             older: Mutex::default(),
             admin: crate::admin::Desk::default(),
@@ -341,6 +356,12 @@ impl Proxy {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Takes a world that differs by databases that nobody uses yet, or any more: nobody needs to be told.
+    pub fn adjust(&self, world: World) {
+        world.apply_limits();
+        self.world.store(Arc::new(world));
+    }
+
     /// Takes a new world.
     pub fn replace(&self, world: World) {
         let old = self.world.load_full();
@@ -348,6 +369,7 @@ impl Proxy {
             self.change_cache(&world.config);
         }
         let generation = world.generation;
+        world.apply_limits();
         self.world.store(Arc::new(world));
         self.generation.store(generation, Ordering::Release);
         // Idle sessions look whether they may stay.
@@ -360,41 +382,60 @@ impl Proxy {
         self.clients().values().cloned().collect()
     }
 
-    fn wake_clients(&self) {
+    /// Has every session look around.
+    pub fn wake_clients(&self) {
         self.client_handles().iter().for_each(|handle| handle.wake());
     }
 
-    /// How far a shutdown is, and its changes.
+    /// What the process is at, and its changes.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// Goes a step further in shutting down.
+    /// Goes on to another phase. There is no way back from an end, nor from one that is nearer.
     pub fn enter(&self, phase: Phase) {
-        self.phase.send_replace(phase);
-        self.progress.store(phase as u8, Ordering::Release);
-        self.wake_clients();
+        let changed = self.phase.send_if_modified(|now| {
+            let may = *now != phase && (!now.is_ending() || phase > *now);
+            if may {
+                *now = phase;
+                self.progress.store(phase as u8, Ordering::Release);
+            }
+            may
+        });
+        if changed && phase.is_ending() {
+            // Whoever holds still could not leave.
+            self.client_handles().iter().for_each(|handle| handle.go_on());
+        } else if changed {
+            self.wake_clients();
+        }
     }
 
-    /// How far a shutdown is, for a look in passing.
+    /// What the process is at, for a look in passing.
     pub fn stage(&self) -> Phase {
-        match self.progress.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Draining,
-            _ => Phase::Stopping,
-        }
+        let progress = usize::from(self.progress.load(Ordering::Acquire));
+        Phase::ALL.get(progress).copied().unwrap_or(Phase::Stopping)
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<(u32, u32), Arc<ClientHandle>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A key for a new client; keys can't be guessed, and are not given twice at a time.
-    pub fn register(&self) -> (BackendKey, Arc<ClientHandle>) {
+    /// A key that can't be guessed, and is not given twice at a time.
+    pub fn new_key(&self) -> BackendKey {
         let pid = (self.next_pid.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff) as u32;
-        let key = BackendKey { pid, secret: rand::random() };
+        BackendKey { pid, secret: rand::random() }
+    }
+
+    /// A key for a new client.
+    pub fn register(&self) -> (BackendKey, Arc<ClientHandle>) {
+        let key = self.new_key();
         let handle = Arc::new(ClientHandle::default());
-        self.clients().insert((key.pid, key.secret), handle.clone());
+        let mut clients = self.clients();
+        clients.insert((key.pid, key.secret), handle.clone());
+        // Still under the lock: who ends a suspension finds either this one, or no new one held.
+        if self.stage() == Phase::Suspended {
+            handle.hold_still();
+        }
         (key, handle)
     }
 
@@ -405,8 +446,11 @@ impl Proxy {
 
     /// Cancels what every server does for the client with this key; unknown keys are ignored, as Postgres does.
     pub async fn cancel(&self, key: BackendKey) {
-        let Some(handle) = self.clients().get(&(key.pid, key.secret)).cloned() else { return };
-        self.cancel_all_of(&handle).await;
+        let handle = self.clients().get(&(key.pid, key.secret)).cloned();
+        match handle {
+            Some(handle) => self.cancel_all_of(&handle).await,
+            None => crate::admin::standing::cancel(self, key),
+        }
     }
 
     /// Cancels what every server does for anybody.
@@ -420,8 +464,10 @@ impl Proxy {
     async fn cancel_all_of(&self, handle: &ClientHandle) {
         let pending: Vec<_> = handle.targets().iter().map(|target| target.announce()).collect();
         let timeout = self.world().config.pool.cancel_wait_timeout;
-        for cancel in pending {
-            cancel.send(timeout).await;
+        // Side by side: a server that can't be reached must not keep the others at work.
+        let sent: Vec<_> = pending.into_iter().map(|cancel| tokio::spawn(cancel.send(timeout))).collect();
+        for sent in sent {
+            let _ = sent.await;
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::proxy::{Proxy, World};
 use crate::support;
-use shardway_config::{Config, ProcessEnv, diff, load};
+use shardway_config::hba::Disk;
+use shardway_config::{Config, ProcessEnv, Source, diff, load};
+use shardway_pool::Login;
 use shardway_pool::shard::Server;
-use shardway_pool::{Login, PoolLimits};
 use std::sync::Arc;
 
 /// Reads the configuration again, one reload after the other. Errors: everything that is wrong with it, in words;
@@ -20,6 +21,10 @@ pub async fn reload(proxy: &Arc<Proxy>) -> Result<(), String> {
 }
 
 async fn reload_now(proxy: &Arc<Proxy>) -> Result<(), String> {
+    // Whatever becomes of the rest: it may have been moved away.
+    if let Some(audit) = &proxy.world().audit {
+        audit.reopen();
+    }
     let outcome = take(proxy).await;
     match &outcome {
         Ok(()) => proxy.metrics.reloads.with_label_values(&["taken"]).inc(),
@@ -47,6 +52,19 @@ pub async fn change(
     done.await.unwrap_or_else(|e| Err(format!("the change ended early: {e}")))
 }
 
+/// Changes a setting as if the `pgbouncer.ini` in force said so, until the next reload. Errors: as with [`change`].
+pub async fn set_pgbouncer(proxy: &Arc<Proxy>, name: &str, value: &str) -> Result<(), String> {
+    let (name, value) = (name.to_owned(), value.to_owned());
+    change(proxy, move |config| {
+        let ini = config.pgbouncer.as_ref().ok_or("there is no pgbouncer.ini")?;
+        *config = ini.set(&name, &value, &Disk)?;
+        Ok(())
+    })
+    .await?;
+    reopen_log(proxy);
+    Ok(())
+}
+
 /// Takes the present configuration anew, so that sessions ask for their servers afresh; `before` is done at the moment
 /// of the change. Errors: in words.
 pub async fn renew(
@@ -63,13 +81,31 @@ pub async fn renew(
 }
 
 async fn take(proxy: &Arc<Proxy>) -> Result<(), String> {
-    let config = load(&proxy.source, &ProcessEnv).map_err(|problems| problems.to_string())?;
-    adopt(proxy, config).await
+    let config = load(&source(proxy), &ProcessEnv).map_err(|problems| problems.to_string())?;
+    adopt(proxy, config).await?;
+    reopen_log(proxy);
+    Ok(())
+}
+
+/// Where the configuration comes from: SET can give a `pgbouncer.ini` another path.
+fn source(proxy: &Proxy) -> Source {
+    let world = proxy.world();
+    let ini = world.config.pgbouncer.as_ref().and_then(|ini| ini.settings.listening.conffile.clone());
+    ini.map_or_else(|| proxy.source.clone(), Source::Pgbouncer)
+}
+
+/// The log's file may have been moved away, or be another one.
+fn reopen_log(proxy: &Proxy) {
+    let world = proxy.world();
+    let Some(ini) = &world.config.pgbouncer else { return };
+    if let Err(e) = proxy.log.reopen(ini.settings.logging.logfile.as_deref()) {
+        tracing::error!("the log's file can't be opened: {e}");
+    }
 }
 
 /// Has a configuration take the place of the present one.
 async fn adopt(proxy: &Arc<Proxy>, config: Config) -> Result<(), String> {
-    support::admit(&config)?;
+    support::warn(&config);
     let old = proxy.world();
     let changes = diff(&old.config, &config);
     if changes.is_empty() {
@@ -102,6 +138,7 @@ async fn install(proxy: &Arc<Proxy>, config: Config, before: impl FnOnce(&World)
     reconfigure_pools(&world);
     before(&old);
     proxy.replace(world);
+    crate::admin::standing::carry_over(proxy);
     retire(&old, &proxy.world());
     proxy.empty_cache().await;
     Ok(())
@@ -117,8 +154,7 @@ fn reconfigure_pools(world: &World) {
                     _ => world.server_login(database, &user),
                 };
                 let login = Login { user: user.clone(), ..login };
-                let limits: PoolLimits = world.limits(&user);
-                pool.reconfigure(login, limits);
+                pool.reconfigure(login, world.limits(database, &user));
             }
         }
     }

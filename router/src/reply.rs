@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use pgwire::messages::Message;
 use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
-use pgwire::messages::startup::{BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
+use pgwire::messages::startup::{BackendKeyData, NegotiateProtocolVersion, SecretKey};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame;
@@ -73,9 +73,19 @@ pub fn warning(out: &mut Buffer, code: &str, message: &str) {
     put(out, &NoticeResponse::new(fields(&ClientError::error(code, message), "WARNING")));
 }
 
-/// ParameterStatus.
+/// NoticeResponse with severity NOTICE.
+pub fn notice(out: &mut Buffer, message: &str) {
+    put(out, &NoticeResponse::new(fields(&ClientError::error("00000", message), "NOTICE")));
+}
+
+/// ParameterStatus. Every client that comes in gets a dozen of them.
 pub fn parameter(out: &mut Buffer, name: &str, value: &str) {
-    put(out, &ParameterStatus::new(name.to_owned(), value.to_owned()));
+    let mut body = Vec::with_capacity(name.len() + value.len() + 2);
+    for text in [name, value] {
+        body.extend_from_slice(text.as_bytes());
+        body.push(0);
+    }
+    frame::put(out, b'S', &body);
 }
 
 /// BackendKeyData.

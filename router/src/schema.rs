@@ -86,6 +86,18 @@ impl Table {
     }
 }
 
+/// A temporary table of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemporaryTable {
+    /// Name.
+    pub name: String,
+    /// Columns in order, with their types.
+    pub columns: Vec<(String, u32)>,
+}
+
+/// The schema that a session's temporary tables are in.
+const TEMPORARY: &str = "pg_temp";
+
 /// All relations of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
@@ -94,6 +106,7 @@ pub struct Schema {
     pub functions: Functions,
     /// Shards per group; one of 1 alone is the unsharded case.
     pub shard_counts: Vec<u32>,
+    has_temporary: bool,
 }
 
 /// What is wrong with a database's tables.
@@ -162,7 +175,12 @@ impl Schema {
     #[cfg(test)]
     pub fn of(tables: Vec<Table>, functions: Functions, shard_counts: Vec<u32>) -> Self {
         let named = |t: Table| ((t.schema.clone(), t.name.clone()), Arc::new(t));
-        Self { tables: tables.into_iter().map(named).collect(), functions, shard_counts }
+        Self {
+            tables: tables.into_iter().map(named).collect(),
+            functions,
+            shard_counts,
+            has_temporary: false,
+        }
     }
 
     /// Before anything was read.
@@ -181,11 +199,54 @@ impl Schema {
         match schema {
             Some(schema) => self.get(schema, name),
             // A view such as pg_stat_statements is the system's, a table of such a name is not.
-            None => path
-                .iter()
-                .find_map(|s| self.get(s, name))
+            None => self
+                .temporary(path, name)
+                .or_else(|| path.iter().find_map(|s| self.get(s, name)))
                 .filter(|table| !(name.starts_with("pg_") && matches!(table.kind, Kind::View(_)))),
         }
+    }
+
+    /// A temporary table comes first, unless the path says where.
+    fn temporary(&self, path: &[String], name: &str) -> Option<&Arc<Table>> {
+        let first = self.has_temporary && !path.iter().any(|schema| schema == TEMPORARY);
+        first.then(|| self.get(TEMPORARY, name)).flatten()
+    }
+
+    /// The same with the temporary tables of one session in it, each on its shard.
+    #[must_use]
+    pub fn with_temporary(&self, tables: &[(ShardRef, TemporaryTable)]) -> Self {
+        let mut schema = Self { has_temporary: true, ..self.clone() };
+        for (place, table) in tables {
+            let key = (TEMPORARY.to_owned(), table.name.clone());
+            let kind = match schema.tables.contains_key(&key) {
+                true => Kind::Ambiguous,
+                false => Kind::Local(*place),
+            };
+            let table = Table {
+                schema: TEMPORARY.to_owned(),
+                name: table.name.clone(),
+                kind,
+                columns: table.columns.iter().map(temporary_column).collect(),
+                has_triggers: false,
+                cascades: false,
+                has_row_security: false,
+            };
+            schema.tables.insert(key, Arc::new(table));
+        }
+        schema
+    }
+
+    /// The shard that has a temporary table; `None` if there is none of this name.
+    pub fn place_of_temporary(&self, name: &str) -> Option<ShardRef> {
+        match self.get(TEMPORARY, name)?.kind {
+            Kind::Local(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// Whether there are temporary tables in it.
+    pub fn has_temporary(&self) -> bool {
+        self.has_temporary
     }
 
     /// Every table, in no order.
@@ -196,6 +257,22 @@ impl Schema {
     /// Whether there is just one shard in all: then every statement is as on one Postgres.
     pub fn is_unsharded(&self) -> bool {
         self.shard_counts == [1]
+    }
+}
+
+/// What is known of a temporary table's column.
+fn temporary_column((name, type_oid): &(String, u32)) -> Column {
+    Column {
+        name: name.clone(),
+        type_name: String::new(),
+        type_oid: *type_oid,
+        type_kind: 'b',
+        typmod: -1,
+        byte_order: false,
+        nondeterministic: true,
+        from_sequence: false,
+        generated: false,
+        has_default: false,
     }
 }
 
@@ -221,6 +298,7 @@ struct Function {
     volatile: bool,
     reads_tables: bool,
     overloaded: bool,
+    leaves_state: bool,
 }
 
 /// What looks like a function in SQL but is syntax: one value for one row.
@@ -250,12 +328,20 @@ const SYNTAX: [&str; 20] = [
 impl Functions {
     /// Takes in what one catalog says of a name; catalogs that differ make it doubtful.
     pub fn add(&mut self, function: &shardway_pool::catalog::Function) {
-        let shardway_pool::catalog::Function { name, scalar, volatile, reads_tables, overloaded } = function;
+        let shardway_pool::catalog::Function {
+            name,
+            scalar,
+            volatile,
+            reads_tables,
+            overloaded,
+            leaves_state,
+        } = function;
         let new = Function {
             scalar: *scalar,
             volatile: *volatile,
             reads_tables: *reads_tables,
             overloaded: *overloaded,
+            leaves_state: *leaves_state,
         };
         self.0
             .entry(name.clone())
@@ -264,6 +350,7 @@ impl Functions {
                 known.volatile |= new.volatile;
                 known.reads_tables |= new.reads_tables;
                 known.overloaded |= new.overloaded;
+                known.leaves_state |= new.leaves_state;
             })
             .or_insert(new);
     }
@@ -281,6 +368,12 @@ impl Functions {
     /// Whether a function of this name is not Postgres's own: then a call may mean that one.
     pub fn is_overloaded(&self, name: &str) -> bool {
         self.0.get(name).is_none_or(|f| f.overloaded)
+    }
+
+    /// Whether its text speaks of what stays with a session on its server. A function that calls such a one, or that puts
+    /// the words together itself, is not known to.
+    pub fn leaves_state(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|f| f.leaves_state)
     }
 
     /// Whether it may read or write tables that the statement does not name.

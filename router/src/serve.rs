@@ -1,18 +1,25 @@
-//! `shardway serve`: starts the workers, listens to signals, drains.
+//! `shardway serve`: takes hold of its addresses, starts the workers, looks after the pools.
 
 use crate::client::auth::SaltKey;
-use crate::listener::{self, Bound, SocketFile};
+use crate::database::Database;
+use crate::listener::{self, Binding, Bound, SocketFile};
+use crate::log::Log;
+use crate::pid_file::PidFile;
 use crate::proxy::{Phase, Proxy, World};
 use crate::workers::{self, Worker, WorkerId};
-use crate::{admin, http, reload, support};
-use shardway_config::{Config, Source};
+use crate::{admin, autodb, http, identity, pid_file, signals, support};
+use shardway_config::{Config, Sockets, Source};
 use shardway_pool::server;
+use shardway_pool::shard::Server;
 use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+
+/// How long the audit log has at the end to be written.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// How long sessions have at the end to tell their clients.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -20,29 +27,82 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often clients that wait for a server are looked at: a timer for each of them would cost more than it is worth.
 const EXPIRE: Duration = Duration::from_millis(100);
 
+/// A worker always has a timer that is due soon. A runtime that has none is woken, by a system call, for each one that is
+/// set: that of every client's login.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long a process that is to be relieved serves on while this one gets ready.
+const READY: Duration = Duration::from_secs(10);
+
 /// How often idle servers are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Serves until SIGTERM or SIGINT. Errors: in words, for whoever started it.
-pub fn run(config: Config, source: Source) -> Result<(), String> {
-    support::admit(&config)?;
+/// How the process was started, beside its configuration.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Where the configuration comes from, to read it again.
+    pub source: Source,
+    /// Whether it takes the place of one that runs.
+    pub takeover: bool,
+    /// The user that it turns into; `None`: what a `pgbouncer.ini` says.
+    pub user: Option<String>,
+    /// Where the log goes, for RELOAD to open its file anew.
+    pub log: Arc<Log>,
+}
+
+/// All that has to be had before anything is served.
+pub struct Prepared {
+    config: Config,
+    launch: Launch,
+    bound: Bound,
+    http: Option<TcpListener>,
+    /// The process whose place is taken.
+    before: Option<i32>,
+}
+
+/// Takes hold of every address, as the user that the process is to be. Nothing else runs yet, so that the process may go to the
+/// background afterwards. Errors: in words, for whoever starts it.
+pub fn prepare(config: Config, launch: Launch) -> Result<Prepared, String> {
+    support::warn(&config);
+    let before = match &config.server.pid_file {
+        Some(path) if launch.takeover => {
+            pid_file::running(path)?.filter(|pid| pid_file::is_of_our_kind(*pid))
+        }
+        Some(path) => PidFile::check(path).map(|()| None)?,
+        None => None,
+    };
+    let how = Binding { sockets: &config.server.sockets, takeover: launch.takeover };
+    let bound = Bound::bind(&config.server.listen, how)?;
+    let http = bind_http(&config, how)?;
+    let user = launch
+        .user
+        .as_ref()
+        .or(config.pgbouncer.as_ref().and_then(|ini| ini.settings.listening.user.as_ref()));
+    if let Some(user) = user {
+        identity::become_user(user).map_err(|e| format!("can't be user {user}: {e}"))?;
+    }
+    Ok(Prepared { config, launch, bound, http, before })
+}
+
+/// Serves until the end. Errors: in words, for whoever started it.
+pub fn run(prepared: Prepared) -> Result<(), String> {
     let control = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()
         .map_err(|e| format!("the runtime can't start: {e}"))?;
-    control.block_on(start(config, source))
+    control.block_on(start(prepared))
 }
 
-async fn start(config: Config, source: Source) -> Result<(), String> {
+async fn start(prepared: Prepared) -> Result<(), String> {
+    let Prepared { config, launch, bound, http, before } = prepared;
     let salts = SaltKey::random();
+    let pid_file = config.server.pid_file.as_deref().map(PidFile::write).transpose()?;
     let world = World::build(config, None, &salts)?;
-    let proxy = Proxy::new(world, salts, source);
-    let bound = Bound::bind(&proxy.world().config.server.listen)?;
-    let http = bind_http(&proxy).await?;
+    let proxy = Proxy::new(world, salts, launch.source, launch.log);
     let (addresses, files) = spawn_workers(&proxy, bound)?;
-    serve_http(&proxy, http);
+    serve_http(&proxy, http)?;
     tokio::spawn(sweep(proxy.clone()));
     tokio::spawn(workers::balance(proxy.clone()));
     tokio::spawn(admin::keep_stats(proxy.clone()));
@@ -52,7 +112,10 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
-    wait_for_end(&proxy, files).await.map_err(|e| format!("signals can't be had: {e}"))?;
+    if let Some(pid) = before {
+        tokio::spawn(relieve(proxy.clone(), pid));
+    }
+    signals::until_the_end(&proxy, files).await.map_err(|e| format!("signals can't be had: {e}"))?;
     proxy.enter(Phase::Stopping);
     // What still runs is cancelled, and sessions that were told to go get a moment to say so.
     let until = Instant::now() + LAST_WORDS;
@@ -60,8 +123,28 @@ async fn start(config: Config, source: Source) -> Result<(), String> {
     while proxy.connections.load(Ordering::Acquire) > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let audit = proxy.world().audit.clone();
+    if let Some(audit) = audit {
+        audit.finish(LAST_LINES).await;
+    }
     tracing::info!("stopped");
+    drop(pid_file);
     Ok(())
+}
+
+/// Has the process finish whose place is taken, as soon as this one can serve.
+async fn relieve(proxy: Arc<Proxy>, pid: i32) {
+    let until = Instant::now() + READY;
+    while Instant::now() < until
+        && !proxy.world().databases.values().all(|database| database.is_schema_read())
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tracing::info!(pid, "the process that served before is asked to finish");
+    // SAFETY: a signal to a process takes no memory of ours.
+    if unsafe { libc::kill(pid, libc::SIGTERM) } != 0 {
+        tracing::warn!(pid, "it can't be: {}", io::Error::last_os_error());
+    }
 }
 
 /// Starts the workers, one current-thread runtime each; the first one listens. Gives the addresses for the log and
@@ -105,82 +188,72 @@ fn work(id: WorkerId, ready: &mpsc::Sender<(WorkerId, Worker)>) {
         Err(e) => return tracing::error!("a worker can't start: {e}"),
     };
     let _ = ready.send((id, Worker::this_thread(runtime.handle().clone())));
-    runtime.block_on(std::future::pending::<()>());
+    runtime.block_on(async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    });
 }
 
-async fn bind_http(proxy: &Proxy) -> Result<Option<tokio::net::TcpListener>, String> {
-    let Some(address) = proxy.world().config.server.http.clone() else { return Ok(None) };
-    let bound = tokio::net::TcpListener::bind(&address).await;
-    bound.map(Some).map_err(|e| format!("can't listen on {address}: {e}"))
+fn bind_http(config: &Config, how: Binding<'_>) -> Result<Option<TcpListener>, String> {
+    let Some(text) = &config.server.http else { return Ok(None) };
+    let failed = |e: io::Error| format!("can't listen on {text}: {e}");
+    let plain = Sockets { tcp_defer_accept: false, ..how.sockets.clone() };
+    let how = Binding { sockets: &plain, ..how };
+    let mut outcome = Err(format!("can't listen on {text}: it has no address"));
+    for address in text.to_socket_addrs().map_err(failed)? {
+        outcome = listener::bind(address, how).map_err(failed);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome.map(Some)
 }
 
-fn serve_http(proxy: &Arc<Proxy>, listener: Option<tokio::net::TcpListener>) {
-    let Some(listener) = listener else { return };
+fn serve_http(proxy: &Arc<Proxy>, listener: Option<TcpListener>) -> Result<(), String> {
+    let Some(listener) = listener else { return Ok(()) };
+    let listener =
+        tokio::net::TcpListener::from_std(listener).map_err(|e| format!("HTTP can't be served: {e}"))?;
     let proxy = proxy.clone();
     tokio::spawn(async move {
         if let Err(e) = http::serve(proxy, listener).await {
             tracing::error!("HTTP failed: {e}");
         }
     });
+    Ok(())
 }
 
 /// Looks after the pools: clients that wait too long, servers that are too old or too long idle.
 async fn sweep(proxy: Arc<Proxy>) {
     let mut tick = tokio::time::interval(EXPIRE);
-    let mut swept = Instant::now();
+    let (mut swept, mut unused) = (Instant::now(), autodb::Unused::default());
     loop {
         tick.tick().await;
         let now = Instant::now();
         let sweeps = now.saturating_duration_since(swept) >= SWEEP;
         if sweeps {
             swept = now;
+            unused.sweep(&proxy, now).await;
         }
-        for database in proxy.world().databases.values() {
-            for (_, pool) in database.servers().flat_map(|server| server.pools()) {
-                pool.expire(now);
-                if sweeps {
-                    pool.sweep(now);
+        let world = proxy.world();
+        if sweeps {
+            world.make_forced_pools();
+        }
+        for database in world.databases.values() {
+            for server in database.servers() {
+                for (user, pool) in server.pools() {
+                    pool.expire(now);
+                    if sweeps {
+                        pool.sweep(now, || is_in_use(&proxy, database, server, &user));
+                    }
                 }
             }
         }
     }
 }
 
-/// Handles signals until the process is to end: SIGHUP reloads, SIGTERM drains, SIGINT and a second SIGTERM end now.
-/// `files` go when nobody is let in any more.
-async fn wait_for_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<()> {
-    let mut hup = signal(SignalKind::hangup())?;
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    // SHUTDOWN on the admin database does what the signals do.
-    let (mut asked, mut now) = (proxy.phase(), proxy.phase());
-    loop {
-        tokio::select! {
-            _ = hup.recv() => {
-                // Its outcome is logged.
-                let _ = reload::reload(proxy).await;
-            }
-            _ = term.recv() => break,
-            _ = int.recv() => return Ok(()),
-            _ = asked.wait_for(|phase| *phase == Phase::Draining) => break,
-            _ = now.wait_for(|phase| *phase == Phase::Stopping) => return Ok(()),
-        }
-    }
-    proxy.enter(Phase::Draining);
-    drop(files);
-    let limit = proxy.world().config.server.shutdown_timeout;
-    tracing::info!(clients = proxy.connections.load(Ordering::Acquire), "draining");
-    let drained = async {
-        while proxy.connections.load(Ordering::Acquire) > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        () = drained => {}
-        () = tokio::time::sleep(limit) => tracing::warn!("shutdown_timeout: clients are closed in the middle of their transactions"),
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        _ = now.wait_for(|phase| *phase == Phase::Stopping) => {}
-    }
-    Ok(())
+/// Whether clients are connected that a user's servers are for, or may be any time.
+fn is_in_use(proxy: &Proxy, database: &Database, server: &Server, user: &str) -> bool {
+    let forced = database.config.user.is_some() || server.login.is_some();
+    forced || proxy.clients_by_name.has(&database.name, user)
 }

@@ -5,7 +5,8 @@
 //! most of a proxy's time goes into. When the busiest comes near its limit another one joins and clients move
 //! over, each between two of its transactions; when there is less to do they move back.
 
-use crate::proxy::{ClientHandle, Proxy};
+use crate::handle::ClientHandle;
+use crate::proxy::Proxy;
 use shardway_config::WorkerUse;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -188,12 +188,18 @@ async def check_errors_bring_every_field():
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def check_listen_is_refused_in_words():
+async def check_listeners_hear():
     for url in WORLDS:
-        async with connected(url) as connection:
-            with raises(asyncpg.FeatureNotSupportedError) as refused:
-                await connection.add_listener("channel", lambda *_: None)
-            assert "LISTEN" in str(refused.error)
+        async with connected(url) as connection, connected(url) as other:
+            heard = asyncio.Queue()
+            await connection.add_listener("from_asyncpg", lambda *what: heard.put_nowait(what))
+            await other.execute("NOTIFY from_asyncpg, 'hello'")
+            _, _, channel, payload = await asyncio.wait_for(heard.get(), timeout=5)
+            assert (channel, payload) == ("from_asyncpg", "hello")
+            await connection.reset()
+            await other.execute("NOTIFY from_asyncpg, 'never'")
+            assert await connection.fetchval("SELECT 1") == 1
+            assert heard.empty()
 
 
 async def check_a_timeout_cancels_and_leaves_the_connection_well():

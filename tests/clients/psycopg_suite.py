@@ -307,9 +307,19 @@ def check_errors_bring_every_field():
                 connection.execute("SELECT nam FROM account WHERE user_id = %s", [id])
             assert unknown.error.diag.statement_position == "8"
             assert unknown.error.diag.message_hint
-            with raises(errors.FeatureNotSupported) as refused:
-                connection.execute("LISTEN channel")
-            assert "LISTEN" in str(refused.error)
+
+
+def check_notifications_are_heard():
+    for url in WORLDS:
+        with connect(url) as connection, connect(url) as other:
+            connection.autocommit = other.autocommit = True
+            connection.execute("LISTEN from_psycopg")
+            other.execute("NOTIFY from_psycopg, 'one'")
+            connection.execute("NOTIFY from_psycopg, 'two'")
+            heard = list(connection.notifies(timeout=5, stop_after=2))
+            assert [notify.payload for notify in heard] == ["one", "two"]
+            own = connection.info.backend_pid
+            assert [notify.pid == own for notify in heard] == [False, True]
 
 
 def check_an_enum_is_known_by_its_own_name_where_nothing_is_sharded():

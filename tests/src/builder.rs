@@ -16,6 +16,7 @@ pub struct WorldBuilder {
     pub(crate) schemas: Vec<Schema>,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) redis: bool,
+    pub(crate) middles: bool,
     pub(crate) launch: Launch,
 }
 
@@ -46,6 +47,7 @@ impl WorldBuilder {
             schemas: Vec::new(),
             settings: Vec::new(),
             redis: false,
+            middles: false,
             launch: Launch { wanted: true, binary: None, env: Vec::new(), edits: Vec::new() },
         }
     }
@@ -108,6 +110,13 @@ impl WorldBuilder {
     /// A Redis, whose address goes into the configuration.
     pub fn redis(mut self) -> Self {
         self.redis = true;
+        self
+    }
+
+    /// A [`Middle`](crate::Middle) in front of every server and replica: Shardway reaches them through it, the
+    /// test itself goes past it.
+    pub fn middles(mut self) -> Self {
+        self.middles = true;
         self
     }
 

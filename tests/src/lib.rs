@@ -25,6 +25,7 @@
 mod builder;
 mod config;
 mod http;
+mod middle;
 mod program;
 mod proxy;
 mod raw;
@@ -35,6 +36,7 @@ mod world;
 
 pub use builder::WorldBuilder;
 pub use http::{http_get, try_http_get};
+pub use middle::{Cut, Fault, Kind, Middle, Seen, Shape, Spot};
 pub use program::{Program, Ran};
 pub use proxy::{Proxy, shardway_program};
 pub use raw::{Message, Param, RawClient, Reply, Texts};

@@ -49,12 +49,24 @@ impl Proxy {
     /// It ends or is not ready in time; the message brings its log.
     #[track_caller]
     pub fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it with more arguments, and waits for nothing.
+    #[track_caller]
+    pub fn spawn(&self, arguments: &[&str]) {
         let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(self.config_path());
+        command.arg("serve").arg("--config").arg(self.config_path()).args(arguments);
         // What the caller's own environment says would fill in the configuration.
         command.env_remove("DATABASE_SHARD_COUNT").env_remove("REDIS_URL");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         must("starting shardway", self.daemon().spawn(&command, None, &self.log_path()));
+    }
+
+    /// As [`start`](Self::start), with more arguments.
+    #[track_caller]
+    pub fn start_with(&self, arguments: &[&str]) {
+        self.spawn(arguments);
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready() {
             let ended = must("waiting for shardway", self.daemon().try_wait());

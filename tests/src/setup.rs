@@ -13,7 +13,7 @@ use crate::{
 
 #[track_caller]
 pub(crate) fn start(builder: WorldBuilder) -> World {
-    let machines = must("making the servers", prepare(&builder));
+    let mut machines = must("making the servers", prepare(&builder));
     let all = || machines.iter().flat_map(|machine| [&machine.primary].into_iter().chain(&machine.replicas));
     let redis = thread::scope(|scope| {
         let redis = builder.redis.then(|| scope.spawn(Redis::run));
@@ -21,6 +21,9 @@ pub(crate) fn start(builder: WorldBuilder) -> World {
         redis.map(|redis| must("starting Redis", join(redis)))
     });
     must("filling the servers", fill(&machines, &builder));
+    if builder.middles {
+        machines.iter_mut().for_each(Machine::place_middles);
+    }
     let WorldBuilder { groups, launch, .. } = builder;
     let mut world = World { proxy: None, redis, machines, groups, launch };
     world.wait_for_replicas();
@@ -48,7 +51,7 @@ fn prepare_machine(number: usize, replicas: usize, settings: &[(String, String)]
             Server::replica_of(&primary).name(format!("server_{number}_replica_{replica}")).prepare()
         })
         .collect::<Result<_>>()?;
-    Ok(Machine { primary, replicas })
+    Ok(Machine { primary, replicas, middles: Vec::new() })
 }
 
 fn fill(machines: &[Machine], builder: &WorldBuilder) -> Result<()> {

@@ -6,7 +6,7 @@ use shardway_cluster::{Port, Redis, Server};
 use tokio_postgres::Client;
 
 use crate::{
-    Proxy, RawClient, Shard, WorldBuilder,
+    Middle, Proxy, RawClient, Shard, WorldBuilder,
     builder::Launch,
     config::{Base, Node},
     must,
@@ -24,6 +24,8 @@ pub struct World {
 
 /// A primary and its replicas.
 pub(crate) struct Machine {
+    /// In front of the primary and of its replicas, if there are any.
+    pub(crate) middles: Vec<Middle>,
     pub(crate) replicas: Vec<Server>,
     pub(crate) primary: Server,
 }
@@ -155,6 +157,24 @@ impl World {
         &self.machines[server].replicas[number]
     }
 
+    /// The man in the middle between Shardway and the primary `server`.
+    ///
+    /// # Panics
+    /// The world was made without [`middles`](WorldBuilder::middles).
+    #[track_caller]
+    pub fn middle(&self, server: usize) -> &Middle {
+        self.machines[server].middles.first().expect("this world was made without middles()")
+    }
+
+    /// As [`middle`](Self::middle), in front of a replica of the primary `server`.
+    ///
+    /// # Panics
+    /// The world was made without [`middles`](WorldBuilder::middles).
+    #[track_caller]
+    pub fn replica_middle(&self, server: usize, number: usize) -> &Middle {
+        self.machines[server].middles.get(number + 1).expect("this world was made without middles()")
+    }
+
     /// The Redis.
     ///
     /// # Panics
@@ -162,6 +182,16 @@ impl World {
     #[track_caller]
     pub fn redis(&self) -> &Redis {
         self.redis.as_ref().expect("this world was made without redis()")
+    }
+
+    /// Ends everything in it, for a world that is never dropped.
+    pub fn stop(&self) {
+        self.proxy.iter().for_each(Proxy::kill);
+        for machine in &self.machines {
+            for server in machine.replicas.iter().chain([&machine.primary]) {
+                must("killing a server", server.kill());
+            }
+        }
     }
 
     /// Waits until every replica shows all that its primary has committed so far.
@@ -176,8 +206,15 @@ impl World {
 }
 
 impl Machine {
+    pub(crate) fn place_middles(&mut self) {
+        let servers = [&self.primary].into_iter().chain(&self.replicas);
+        self.middles = servers.map(|server| Middle::before(server.port())).collect();
+    }
+
     fn node(&self) -> Node {
-        Node { primary: self.primary.port(), replicas: self.replicas.iter().map(Server::port).collect() }
+        let port = |at: usize, server: &Server| self.middles.get(at).map_or(server.port(), Middle::port);
+        let replicas = self.replicas.iter().enumerate().map(|(at, server)| port(at + 1, server)).collect();
+        Node { primary: port(0, &self.primary), replicas }
     }
 }
 

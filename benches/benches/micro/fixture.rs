@@ -1,6 +1,6 @@
 //! What the benchmarks share: a schema of two sharded tables, its map, and messages as clients and servers send them.
 
-use shardway_config::{Database, Group, ShardFunction, UnlistedTables};
+use shardway_config::{AuthLookup, Database, DatabaseLimits, Group, Origin, ShardFunction, UnlistedTables};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::catalog::{Catalog, Column, Relation};
 use shardway_pool::frame;
@@ -32,8 +32,12 @@ pub fn schema() -> Schema {
     };
     let database = Database {
         name: "bench".into(),
+        origin: Origin::Native,
+        parameters: Vec::new(),
         user: None,
         password: None,
+        lookup: AuthLookup::default(),
+        limits: DatabaseLimits::default(),
         groups: vec![group],
         tables: Vec::new(),
     };

@@ -1,12 +1,26 @@
 //! What changed in a database: its login, its groups with their shards, its tables.
 
-use super::{Changes, compare};
-use crate::model::{Database, Endpoint, Group, Shard, Table, TableKind};
+use super::{Changes, compare, overrides};
+use crate::model::{AuthLookup, Database, Endpoint, Group, Shard, Table, TableKind};
 use crate::show::Show;
 
 pub(super) fn diff(changes: &mut Changes, path: &str, old: &Database, new: &Database) {
-    compare!(changes, path, Database, old, new, [user], [name, password, groups, tables]);
+    compare!(
+        changes,
+        path,
+        Database,
+        old,
+        new,
+        [user],
+        [name, origin, parameters, password, lookup, limits, groups, tables]
+    );
     changes.secret(path, "password", &old.password, &new.password);
+    let parameters = |database: &Database| -> Vec<String> {
+        database.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    };
+    changes.value(path, "parameters", &parameters(old), &parameters(new));
+    diff_lookup(changes, path, &old.lookup, &new.lookup);
+    overrides::of_database(changes, path, &old.limits, &new.limits);
     diff_order(changes, path, old, new);
     let groups = format!("{path}.groups");
     changes.named(&groups, &old.groups, &new.groups, |group| group.name.clone(), diff_group);
@@ -21,6 +35,10 @@ pub(super) fn diff(changes: &mut Changes, path: &str, old: &Database, new: &Data
             changes.value(path, "kind", &kind(old, was), &kind(new, is));
         },
     );
+}
+
+pub(super) fn diff_lookup(changes: &mut Changes, path: &str, old: &AuthLookup, new: &AuthLookup) {
+    compare!(changes, path, AuthLookup, old, new, [auth_query, auth_user, auth_dbname], []);
 }
 
 /// The first group is the default, and the first whose key column a table has wins: groups that stay but

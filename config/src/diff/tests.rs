@@ -74,7 +74,7 @@ fn users_are_matched_by_name_and_their_passwords_stay_hidden() {
     let new = "[[users]]\nname = \"c\"\n[[users]]\nname = \"a\"\npassword = \"two\"\npool_size = 3\n";
     assert_eq!(
         between(old, new),
-        ["users.a.pool_size: 0 -> 3", "users.a.password: changed", "users.b: removed", "users.c: added"]
+        ["users.a.password: changed", "users.a.pool_size: none -> 3", "users.b: removed", "users.c: added"]
     );
 }
 
@@ -88,6 +88,7 @@ fn secrets_in_urls_stay_hidden() {
     assert_eq!(
         replacing("u:old@", "u:new@"),
         [
+            "users.u.password: changed",
             "databases.shop.groups.main.shards.0.primary.password: changed",
             "databases.shop.groups.main.shards.1.primary.password: changed",
         ]

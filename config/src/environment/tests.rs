@@ -60,7 +60,7 @@ fn a_url_without_a_password_is_trusted() {
     assert_eq!(config.users[0].password, None);
     assert_eq!(config.databases[0].groups[0].shards.len(), 1);
     let nobody = environment(&[("DATABASE_URL", "postgres://db/shop")]).unwrap();
-    assert_eq!((nobody.server.auth, nobody.users.len()), (AuthMethod::Trust, 0));
+    assert_eq!((nobody.server.auth, nobody.users.len()), (AuthMethod::Any, 0));
 }
 
 #[test]
@@ -126,7 +126,11 @@ fn a_files_authentication_stands() {
         "t.toml:2:8: nobody could log in: auth = \"md5\" needs [[users]] or an \"auth_query\" (or set auth to trust, \
          cert or hba)"
     );
-    assert_eq!(config_in(&url, "[server]\nauth = \"trust\"\n").server.auth, AuthMethod::Trust);
+    assert_eq!(
+        problems_in(&url, "[server]\nauth = \"trust\"\n"),
+        "t.toml:2:8: nobody could log in: auth = \"trust\" needs [[users]] or an \"auth_query\" (or set auth to any, \
+         which lets every name in)"
+    );
     let with_user = [("DATABASE_URL", "postgres://app@db/shop")];
     assert_eq!(config_in(&with_user, "").server.auth, AuthMethod::Scram);
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use crate::hba::Files;
 use crate::model::TlsMode;
 use crate::problems::{Place, Problems};
-use crate::tls::TlsFiles;
+use crate::tls::{TlsFiles, Versions};
 
 use super::Pgbouncer;
+use super::values::TlsProtocols;
 
 impl Pgbouncer {
     /// What those files hold, towards clients and towards servers: what [`Pgbouncer::to_config`] leaves empty. None is
@@ -42,7 +43,10 @@ impl Pgbouncer {
             ],
         );
         match (clients, servers) {
-            (Ok(clients), Ok(servers)) => Ok((clients, servers)),
+            (Ok(clients), Ok(servers)) => Ok((
+                TlsFiles { versions: versions(&tls.client_tls_protocols), ..clients },
+                TlsFiles { versions: versions(&tls.server_tls_protocols), ..servers },
+            )),
             (clients, servers) => {
                 let found = [clients.err(), servers.err()].into_iter().flatten().flatten();
                 Err(Problems::collect(found.collect()).expect("one of them has failed"))
@@ -53,6 +57,15 @@ impl Pgbouncer {
     /// Where a setting stands that has a value of its own.
     fn place_of(&self, setting: &str) -> Place {
         self.place(setting).cloned().unwrap_or_else(|| Place::File { file: setting.to_owned() })
+    }
+}
+
+/// What of a list of versions can be spoken.
+fn versions(listed: &TlsProtocols) -> Versions {
+    match (listed.tls12, listed.tls13) {
+        (true, false) => Versions::Tls12,
+        (false, true) => Versions::Tls13,
+        _ => Versions::Both,
     }
 }
 

@@ -33,9 +33,10 @@ mod testing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::hba::Hba;
-use crate::model::AuthMethod;
+use crate::model::{AuthMethod, Config};
 use crate::problems::{Place, Problem, Problems};
 use reader::Reader;
 use report::Report;
@@ -83,16 +84,18 @@ pub fn read(path: &Path, files: &dyn Files) -> Result<Pgbouncer, Problems> {
     let report = Report::default();
     let mut reader = Reader::new(&report, path);
     include::walk(path, files, &report, &mut |item| reader.take(item));
-    let mut pgbouncer = reader.finish();
-    pgbouncer.logins = auth_file::read(&pgbouncer, files, &report);
-    pgbouncer.hba = hba(&pgbouncer.settings, files, &report);
-    checks::check(&pgbouncer, path, &report);
-    unheeded::warn(&pgbouncer, &report);
-    let (problems, warnings) = report.into_parts();
-    match Problems::collect(problems) {
-        Some(problems) => Err(problems),
-        None => Ok(Pgbouncer { warnings, ..pgbouncer }),
-    }
+    let pgbouncer = reader.finish();
+    pgbouncer.complete(path, files, report)
+}
+
+/// Reads a `pgbouncer.ini` from the disk, as what everything else runs by.
+pub(crate) fn load(path: &Path) -> Result<Config, Problems> {
+    read(path, &Disk)?.into_config(&Disk)
+}
+
+/// Whether a setting's value is to be found in the configuration that is made of the file.
+pub(crate) fn is_held(setting: &str) -> bool {
+    to_config::HELD.contains(&setting)
 }
 
 /// The rules that authentication goes by, if it goes by rules.
@@ -104,6 +107,43 @@ fn hba(settings: &Settings, files: &dyn Files, report: &Report) -> Option<Hba> {
 }
 
 impl Pgbouncer {
+    /// Reads the files that the settings name, and checks the whole.
+    fn complete(mut self, path: &Path, files: &dyn Files, report: Report) -> Result<Self, Problems> {
+        self.logins = auth_file::read(&self, files, &report);
+        self.hba = hba(&self.settings, files, &report);
+        checks::check(&self, path, &report);
+        unheeded::warn(&self, &report);
+        let (problems, warnings) = report.into_parts();
+        match Problems::collect(problems) {
+            Some(problems) => Err(problems),
+            None => Ok(Self { warnings, ..self }),
+        }
+    }
+
+    /// What everything else runs by: [`Pgbouncer::to_config`], with the files that it leaves out.
+    ///
+    /// # Errors
+    /// What is wrong with certificates and keys.
+    pub fn into_config(self, files: &dyn Files) -> Result<Config, Problems> {
+        let mut config = self.to_config();
+        (config.server.tls_files, config.pool.server_tls_files) = self.tls_files(files)?;
+        config.pgbouncer = Some(Arc::new(self));
+        Ok(config)
+    }
+
+    /// As if the file said `name = value`, until it is read again: the console's SET. Files that settings name are
+    /// read anew.
+    ///
+    /// # Errors
+    /// In words: see [`Settings::set`], and everything that is wrong with the whole then.
+    pub fn set(&self, name: &str, value: &str, files: &dyn Files) -> Result<Config, String> {
+        let mut changed = self.clone();
+        changed.settings.set(name, value).map_err(|e| e.to_string())?;
+        let path = self.settings.listening.conffile.clone().unwrap_or_default();
+        let changed = changed.complete(&path, files, Report::default()).map_err(|e| e.to_string())?;
+        changed.into_config(files).map_err(|e| e.to_string())
+    }
+
     /// Where a setting stands in the file; `None`: it has its default.
     pub fn place(&self, setting: &str) -> Option<&Place> {
         self.places.get(setting)

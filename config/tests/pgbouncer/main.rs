@@ -107,13 +107,18 @@ fn the_configuration_holds_what_it_can() {
         .iter()
         .map(|database| format!("{}={}", database.name, database.groups[0].shards[0].primary))
         .collect();
-    assert_eq!(databases.len(), 9);
-    assert_eq!(databases[4], "local=/var/run/pgbouncer-1:5432/local");
-    assert!(!databases.iter().any(|database| database.starts_with("reports=")), "it has two hosts");
+    assert_eq!(databases.len(), 10);
+    assert_eq!(databases[1], "reports=10.20.0.12,10.20.0.13:5432/shop");
+    assert_eq!(databases[5], "local=/var/run/pgbouncer-1:5432/local");
+    let other = config.fallback.expect("there is a fallback").named("other");
+    assert_eq!(other.groups[0].shards[0].primary.to_string(), "old.internal:5432/other");
     let users: Vec<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
     assert_eq!(users, ["shop_admin", "telegraf", "lookup", "batch", "postgres"]);
     assert_eq!(config.users[2].password.as_ref().map(Secret::expose), Some("look \"up\""));
-    assert_eq!((config.users[0].pool_mode, config.users[0].max_connections), (Some(PoolMode::Session), 5));
+    assert_eq!(
+        (config.users[0].limits.pool_mode, config.users[0].limits.max_connections),
+        (Some(PoolMode::Session), Some(5))
+    );
 }
 
 #[test]
@@ -123,15 +128,13 @@ fn what_it_cannot_hold_is_named() {
     assert_eq!(
         &lines[..4],
         [
-            "pgbouncer.ini:5:1: database \"shop\": pool_size, min_pool_size, reserve_pool_size, pool_mode",
-            "pgbouncer.ini:7:1: database \"reports\": the whole entry (its hosts), pool_size, pool_mode, \
-             max_db_connections, server_lifetime, connect_query",
-            "pgbouncer.ini:9:1: database \"accounts\": auth_user, auth_query, auth_dbname",
-            "pgbouncer.ini:10:1: database \"auth\": max_db_client_connections",
+            "pgbouncer.ini:25:1: [peers]: the whole entry",
+            "pgbouncer.ini:39:11: [pgbouncer]: peer_id",
+            "pgbouncer.ini:115:15: [pgbouncer]: dns_max_ttl",
+            "pgbouncer.ini:116:20: [pgbouncer]: dns_nxdomain_ttl",
         ]
     );
-    assert!(beyond.contains("tenants.ini:4:1: database \"tenant_0003\": pool_size"), "{beyond}");
-    assert!(beyond.contains("[pgbouncer]: tcp_user_timeout"), "{beyond}");
+    assert!(!beyond.contains("tcp_user_timeout") && !beyond.contains("database "), "{beyond}");
 }
 
 #[test]

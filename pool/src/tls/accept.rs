@@ -2,11 +2,11 @@
 
 use super::identity::certified;
 use super::verify::ClientCheck;
-use super::{ALPN, TlsStream, certificate, provider};
+use super::{ALPN, TlsStream, certificate, provider, versions};
 use crate::stream::Stream;
 use rustls::server::NoServerSessionStorage;
 use rustls::{Connection, ServerConfig, ServerConnection};
-use shardway_config::tls::{Certificates, Identity, Pem};
+use shardway_config::tls::Identity;
 use shardway_config::{Problem, TlsFiles, TlsMode};
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Acceptor {
         let Some(identity) = files.identity.as_ref().filter(|_| mode != TlsMode::Disable) else {
             return Ok(None);
         };
-        let mut config = config(mode, identity, files.ca.as_ref())?;
+        let mut config = config(mode, identity, files)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -44,15 +44,11 @@ impl Acceptor {
     }
 }
 
-fn config(
-    mode: TlsMode,
-    identity: &Identity,
-    ca: Option<&Pem<Certificates>>,
-) -> Result<ServerConfig, Problem> {
+fn config(mode: TlsMode, identity: &Identity, files: &TlsFiles) -> Result<ServerConfig, Problem> {
     let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions(files))
         .expect("ring has what both versions need");
-    let builder = match ca {
+    let builder = match &files.ca {
         Some(ca) => {
             let mandatory = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
             builder.with_client_cert_verifier(Arc::new(ClientCheck::new(ca, mandatory)?))

@@ -2,7 +2,7 @@
 
 use super::identity::certified;
 use super::verify::ServerCheck;
-use super::{ALPN, TlsStream, provider};
+use super::{ALPN, TlsStream, provider, versions};
 use crate::stream::Stream;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -80,7 +80,7 @@ fn server_name(mode: TlsMode, host: &str) -> io::Result<ServerName<'static>> {
 
 fn config(check: ServerCheck, files: &TlsFiles) -> Result<Arc<ClientConfig>, Problem> {
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions(files))
         .expect("ring has what both versions need")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(check));

@@ -23,7 +23,10 @@ pub use accept::Acceptor;
 pub use connect::Connector;
 pub use stream::TlsStream;
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, ring};
+use shardway_config::TlsFiles;
+use shardway_config::tls::Versions;
 use std::sync::{Arc, OnceLock};
 
 /// The protocol's name in ALPN (PostgreSQL documentation, "SSL Session Encryption").
@@ -31,6 +34,17 @@ pub const ALPN: &[u8] = b"postgresql";
 
 /// SSLRequest's code: 1234 << 16 | 5679.
 pub const SSL_REQUEST: u32 = 80_877_103;
+
+/// The versions that are spoken, as the library names them.
+fn versions(files: &TlsFiles) -> &'static [&'static SupportedProtocolVersion] {
+    static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+    static TLS13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+    match files.versions {
+        Versions::Both => rustls::ALL_VERSIONS,
+        Versions::Tls12 => &TLS12,
+        Versions::Tls13 => &TLS13,
+    }
+}
 
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();

@@ -6,7 +6,7 @@
 use super::SSL_REQUEST;
 use crate::address::ServerAddress;
 use crate::error::PoolError;
-use crate::stream::Stream;
+use crate::stream::{Stream, tune};
 use crate::wire::Wire;
 use shardway_config::TlsMode;
 use std::io;
@@ -100,9 +100,12 @@ async fn connect(address: &ServerAddress) -> Result<Stream, PoolError> {
     let failed = |e: io::Error| not_reached(address, &e);
     if address.is_unix() {
         let path = format!("{}/.s.PGSQL.{}", address.host, address.port);
+        // A name in the abstract namespace begins with a zero.
+        let path = path.strip_prefix('@').map_or_else(|| path.clone(), |name| format!("\0{name}"));
         return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?));
     }
     let socket = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
+    tune(&socket, &address.tcp).map_err(failed)?;
     Stream::tcp(socket).map_err(failed)
 }
 

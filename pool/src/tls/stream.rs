@@ -66,6 +66,18 @@ impl TlsStream {
         self.session.peer_certificates()?.first().map(|certificate| certificate.as_ref())
     }
 
+    /// Version and cipher suite, as PgBouncer words them: `TLSv1.3/TLS_AES_256_GCM_SHA384`.
+    pub fn summary(&self) -> String {
+        let version = self.session.protocol_version().and_then(|version| version.as_str());
+        let suite = self
+            .session
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str().map(str::to_owned));
+        let version = version.unwrap_or("TLS").replace('_', ".");
+        let suite = suite.map(|suite| suite.replace("TLS13_", "TLS_")).unwrap_or_default();
+        format!("{version}/{suite}")
+    }
+
     /// Whether ALPN has agreed on PostgreSQL's protocol.
     pub fn is_postgresql(&self) -> bool {
         self.session.alpn_protocol() == Some(super::ALPN)

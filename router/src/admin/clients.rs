@@ -1,16 +1,16 @@
 //! Who is connected: one record per client that has logged in, for as long as it stays.
 //!
 //! A record is made at login and looked at by SHOW; statements pass it by. What only a session knows (when it was
-//! last asked something, whether it waits) goes into the record's [`Notes`], which one task writes and others read:
-//! plain stores, no shared counter.
+//! last asked something, whether it waits) is in its handle.
 
-use crate::proxy::ClientHandle;
+use super::console::Console;
+use crate::handle::{ClientHandle, Reason};
+use crate::proxy::World;
 use shardway_pool::stream::Stream;
+use shardway_pool::tls::TlsStream;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// One end of a socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,56 +38,6 @@ pub struct Entrance {
     pub application_name: String,
 }
 
-/// What a client's session notes about itself. Times are microseconds since 1970; 0 is "never" or "not now".
-#[derive(Debug, Default)]
-pub struct Notes {
-    request: AtomicU64,
-    waiting_since: AtomicU64,
-    prepared: AtomicU64,
-}
-
-impl Notes {
-    /// The client asked for something.
-    pub fn requested(&self, at: SystemTime) {
-        self.request.store(micros(at), Relaxed);
-    }
-
-    /// It waits for a server from here on.
-    pub fn waits(&self, since: SystemTime) {
-        self.waiting_since.store(micros(since), Relaxed);
-    }
-
-    /// It has its server, or gave up.
-    pub fn waits_no_more(&self) {
-        self.waiting_since.store(0, Relaxed);
-    }
-
-    /// Named statements that it holds now.
-    pub fn holds_prepared(&self, count: usize) {
-        self.prepared.store(count as u64, Relaxed);
-    }
-
-    pub(super) fn request_time(&self) -> Option<SystemTime> {
-        time(self.request.load(Relaxed))
-    }
-
-    pub(super) fn waiting_since(&self) -> Option<SystemTime> {
-        time(self.waiting_since.load(Relaxed))
-    }
-
-    pub(super) fn prepared(&self) -> u64 {
-        self.prepared.load(Relaxed)
-    }
-}
-
-fn micros(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
-}
-
-fn time(micros: u64) -> Option<SystemTime> {
-    (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
-}
-
 /// A client that has logged in.
 #[derive(Debug)]
 pub struct Client {
@@ -103,21 +53,69 @@ pub struct Client {
     pub pid: u32,
     /// When it logged in.
     pub since: SystemTime,
-    /// What its session says of itself.
-    pub notes: Notes,
-    handle: OnceLock<Arc<ClientHandle>>,
+    /// Its TLS session's version and cipher; empty without one.
+    pub tls: String,
+    server: OnceLock<Served>,
+}
+
+/// What serves a client.
+#[derive(Debug)]
+enum Served {
+    Session(Arc<ClientHandle>),
+    Console(Arc<Console>),
 }
 
 impl Client {
-    /// Says where its servers are found.
-    pub fn is_served_by(&self, handle: &Arc<ClientHandle>) {
-        // A second one would be a mistake of ours that harms nobody.
-        let _ = self.handle.set(handle.clone());
+    /// PgBouncer's `log_connections`.
+    pub fn log_entrance(&self, world: &World) {
+        if world.config.pgbouncer.as_ref().is_some_and(|ini| ini.settings.logging.log_connections) {
+            let tls = if self.tls.is_empty() { "no" } else { &self.tls };
+            let (db, user) = (&self.who.database, &self.who.user);
+            tracing::info!(
+                client = self.id,
+                from = self.peer.host,
+                port = self.peer.port,
+                "login: db={db} user={user} tls={tls}"
+            );
+        }
     }
 
-    /// Its servers; none for a client of the admin database.
+    /// PgBouncer's `log_disconnections`.
+    pub fn log_departure(&self, world: &World) {
+        if world.config.pgbouncer.as_ref().is_some_and(|ini| ini.settings.logging.log_disconnections) {
+            let age = self.since.elapsed().unwrap_or_default().as_secs();
+            let (db, user) = (&self.who.database, &self.who.user);
+            tracing::info!(client = self.id, "closed: db={db} user={user} (age={age}s)");
+        }
+    }
+
+    /// A session serves it.
+    pub fn is_served_by(&self, handle: &Arc<ClientHandle>) {
+        // A second one would be a mistake of ours that harms nobody.
+        let _ = self.server.set(Served::Session(handle.clone()));
+    }
+
+    /// It is a client of the admin database.
+    pub(super) fn has_console(&self, console: &Arc<Console>) {
+        let _ = self.server.set(Served::Console(console.clone()));
+    }
+
+    /// Its session's handle; none for a client of the admin database.
     pub(super) fn handle(&self) -> Option<&Arc<ClientHandle>> {
-        self.handle.get()
+        match self.server.get() {
+            Some(Served::Session(handle)) => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// Has it closed, whatever it does.
+    pub(super) fn kill(&self, reason: Reason) {
+        match self.server.get() {
+            Some(Served::Session(handle)) => handle.kill(reason),
+            Some(Served::Console(console)) => console.kill(),
+            // It is just coming in, and has nothing yet.
+            None => {}
+        }
     }
 }
 
@@ -138,14 +136,27 @@ impl Clients {
             s => (Address::of(s.peer_addr()), Address::of(s.local_addr()), None),
         };
         let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
-        let (since, notes) = (SystemTime::now(), Notes::default());
+        let since = SystemTime::now();
+        let tls = stream.tls().map(TlsStream::summary).unwrap_or_default();
         let mut list = self.list();
         list.0 += 1;
         let id = list.0;
-        let client = Arc::new(Client { id, who, peer, local, pid, since, notes, handle: OnceLock::new() });
+        let client = Arc::new(Client { id, who, peer, local, pid, since, tls, server: OnceLock::new() });
         list.1.insert(id, client.clone());
         drop(list);
         Seat { client, clients: self.clone() }
+    }
+
+    /// A number that nobody has, client or server.
+    pub(super) fn number(&self) -> u64 {
+        let mut list = self.list();
+        list.0 += 1;
+        list.0
+    }
+
+    /// The one with this number.
+    pub(super) fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.list().1.get(&id).cloned()
     }
 
     /// Everybody, in order of arrival.

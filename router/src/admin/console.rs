@@ -1,9 +1,11 @@
 //! One connection to the admin database: its messages in, their answers out.
 
+use super::clients::Client;
 use super::command::Command;
 use super::extended::Extended;
-use super::{answer as answers, run};
+use super::{answer as answers, run, standing};
 use crate::error::ClientError;
+use crate::handle::Reason;
 use crate::proxy::{Phase, Proxy};
 use crate::reply;
 use shardway_pool::buffer::Buffer;
@@ -13,6 +15,7 @@ use shardway_pool::wire::Wire;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// The largest command taken here.
 const MAX_COMMAND: usize = 1024 * 1024;
@@ -28,14 +31,59 @@ const PARAMETERS: [(&str, &str); 7] = [
     ("is_superuser", "on"),
 ];
 
+/// What others can reach of an admin's connection.
+#[derive(Debug)]
+pub struct Console {
+    /// Who it is.
+    pub(super) user: String,
+    cancelled: Notify,
+    killed: Notify,
+}
+
+impl Console {
+    /// Has the command that runs, if there is one, given up.
+    pub(super) fn cancel(&self) {
+        self.cancelled.notify_waiters();
+    }
+
+    /// Has it closed.
+    pub(super) fn kill(&self) {
+        self.killed.notify_one();
+    }
+
+    /// Ready when the command that runs is to be given up: the error that says so.
+    pub(super) async fn cancelled(&self) -> ClientError {
+        self.cancelled.notified().await;
+        ClientError::error("57014", "canceling statement due to user request")
+    }
+}
+
+/// An admin's place on the list of those who can be cancelled.
+struct Listed<'a> {
+    proxy: &'a Proxy,
+    key: BackendKey,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.proxy.admin.list_console(self.key, None);
+        standing::admin_left(self.proxy);
+    }
+}
+
 /// Serves one admin client. Errors end the connection.
 pub(crate) async fn serve<T>(
     proxy: &Arc<Proxy>,
     wire: &mut Wire,
-    user: &str,
+    client: &Client,
 ) -> Result<Option<T>, ClientError> {
+    let user = client.who.user.clone();
+    let console = Arc::new(Console { user, cancelled: Notify::new(), killed: Notify::new() });
+    client.has_console(&console);
+    let listed = Listed { proxy, key: proxy.new_key() };
+    proxy.admin.list_console(listed.key, Some(console.clone()));
     PARAMETERS.iter().for_each(|(name, value)| reply::parameter(&mut wire.output, name, value));
-    reply::backend_key(&mut wire.output, BackendKey::default());
+    reply::backend_key(&mut wire.output, listed.key);
     reply::ready(&mut wire.output, b'I');
     let mut extended = Extended::default();
     let mut phase = proxy.phase();
@@ -52,9 +100,10 @@ pub(crate) async fn serve<T>(
                 }
                 Err(_) => return Ok(None),
             },
-            _ = phase.wait_for(|p| *p != Phase::Serving) => {
+            _ = phase.wait_for(|p| *p >= Phase::Draining) => {
                 return Err(ClientError::fatal("57P01", "terminating connection due to administrator command"));
             }
+            () = console.killed.notified() => return Err(Reason::Killed.error()),
         };
         let body = wire.body(len).to_vec();
         wire.consume_message(len);
@@ -65,8 +114,9 @@ pub(crate) async fn serve<T>(
         let mut out = std::mem::take(&mut wire.output);
         let answered = tokio::select! {
             biased;
-            answered = answer(proxy, &mut out, user, &mut extended, tag, &body) => answered,
+            answered = answer(proxy, &mut out, &console, &mut extended, tag, &body) => answered,
             () = poll_fn(|cx| wire.poll_end(cx, MAX_COMMAND)) => return Ok(None),
+            () = console.killed.notified() => return Err(Reason::Killed.error()),
         };
         wire.output = out;
         answered?;
@@ -77,14 +127,14 @@ pub(crate) async fn serve<T>(
 async fn answer(
     proxy: &Arc<Proxy>,
     out: &mut Buffer,
-    user: &str,
+    console: &Console,
     extended: &mut Extended,
     tag: u8,
     body: &[u8],
 ) -> Result<(), ClientError> {
     match tag {
-        b'Q' => simple(proxy, out, user, body).await,
-        b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => extended.take(proxy, out, user, tag, body).await,
+        b'Q' => simple(proxy, out, console, body).await,
+        b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => extended.take(proxy, out, console, tag, body).await,
         other => return Err(ClientError::protocol(format!("invalid frontend message type {other}"))),
     }
     Ok(())
@@ -103,22 +153,27 @@ async fn next(wire: &mut Wire) -> io::Result<(u8, usize)> {
     }
 }
 
-async fn simple(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, body: &[u8]) {
+async fn simple(proxy: &Arc<Proxy>, out: &mut Buffer, console: &Console, body: &[u8]) {
     let text = frame::cstr(body).map(|(text, _)| String::from_utf8_lossy(text)).unwrap_or_default();
-    if let Err(error) = query(proxy, out, user, &text).await {
+    if let Err(error) = query(proxy, out, console, &text).await {
         reply::error(out, &error);
     }
     reply::ready(out, b'I');
 }
 
-async fn query(proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, text: &str) -> Result<(), ClientError> {
+async fn query(
+    proxy: &Arc<Proxy>,
+    out: &mut Buffer,
+    console: &Console,
+    text: &str,
+) -> Result<(), ClientError> {
     let command = Command::parse(text)?;
     if command == Command::Empty {
         out.extend(reply::EMPTY_QUERY);
         return Ok(());
     }
     let columns = run::columns(&command)?;
-    let answer = run::run(proxy, user, &command).await?;
+    let answer = run::run(proxy, console, &command).await?;
     answers::write(out, columns, &answer);
     Ok(())
 }

@@ -1,20 +1,26 @@
-//! What the admin database keeps between commands: who is connected, what was counted, what is disabled, and which
-//! pools RECONNECT has given up.
+//! What the admin database keeps between commands: who is connected, what was counted, what is disabled or stands
+//! still, and which pools RECONNECT has given up.
 
 use super::clients::Clients;
-use super::tally::Tallies;
+use super::console::Console;
+use super::standing::Standing;
+use super::tally::{Count, Tallies};
 use crate::error::ClientError;
 use crate::proxy::{Proxy, World};
 use shardway_pool::Pool;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use shardway_pool::cancel::{BackendKey, CancelTarget};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// PgBouncer's `stats_period`.
-const STATS_PERIOD: Duration = Duration::from_secs(60);
+pub(super) const STATS_PERIOD: Duration = Duration::from_secs(60);
 
-/// How often WAIT_CLOSE looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often commands look that wait for something.
+pub(super) const LOOK: Duration = Duration::from_millis(10);
+
+/// A pool that RECONNECT has given up, with its database and its user.
+type GivenUp = (String, String, Arc<Pool>);
 
 /// The admin database's own state; part of the process's.
 #[derive(Debug, Default)]
@@ -24,8 +30,13 @@ pub struct Desk {
     /// What was counted.
     pub tallies: Tallies,
     disabled: Mutex<HashSet<String>>,
+    standing: Mutex<Standing>,
+    /// Admins by their cancel keys.
+    consoles: Mutex<HashMap<(u32, u32), Arc<Console>>>,
     /// Pools that RECONNECT retired, by database, until their last server is closed.
-    closing: Mutex<Vec<(String, Arc<Pool>)>>,
+    closing: Mutex<Vec<GivenUp>>,
+    /// Numbers of servers that somebody has looked at.
+    numbers: Mutex<HashMap<usize, (u64, Weak<CancelTarget>)>>,
 }
 
 impl Desk {
@@ -33,7 +44,34 @@ impl Desk {
         self.disabled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn closing(&self) -> MutexGuard<'_, Vec<(String, Arc<Pool>)>> {
+    /// What stands still.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn consoles(&self) -> MutexGuard<'_, HashMap<(u32, u32), Arc<Console>>> {
+        self.consoles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An admin has come, or (`None`) has left.
+    pub(super) fn list_console(&self, key: BackendKey, console: Option<Arc<Console>>) {
+        match console {
+            Some(console) => self.consoles().insert((key.pid, key.secret), console),
+            None => self.consoles().remove(&(key.pid, key.secret)),
+        };
+    }
+
+    /// The admin with this key.
+    pub(super) fn console(&self, key: BackendKey) -> Option<Arc<Console>> {
+        self.consoles().get(&(key.pid, key.secret)).cloned()
+    }
+
+    /// Whether no admin is connected.
+    pub(super) fn has_no_console(&self) -> bool {
+        self.consoles().is_empty()
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Vec<GivenUp>> {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,10 +103,11 @@ impl Desk {
     /// back. Sessions that remember such a pool go on with it until they see a new world.
     pub(super) fn give_up(&self, world: &World, database: Option<&str>) {
         let mut closing = self.closing();
-        closing.retain(|(_, pool)| servers(pool) > 0);
+        closing.retain(|(_, _, pool)| servers(pool) > 0);
         for found in world.databases.values().filter(|found| database.is_none_or(|name| name == found.name)) {
             for server in found.servers() {
-                closing.extend(server.pools().into_iter().map(|(_, pool)| (found.name.clone(), pool)));
+                closing
+                    .extend(server.pools().into_iter().map(|(user, pool)| (found.name.clone(), user, pool)));
                 server.keep_pools(|_| false);
             }
         }
@@ -77,7 +116,25 @@ impl Desk {
     /// Servers of a database that RECONNECT gave up and that still work for a client.
     pub(super) fn close_needed(&self, database: Option<&str>) -> usize {
         let meant = |name: &str| database.is_none_or(|wanted| wanted == name);
-        self.closing().iter().filter(|(name, _)| meant(name)).map(|(_, pool)| servers(pool)).sum()
+        self.closing().iter().filter(|(name, ..)| meant(name)).map(|(.., pool)| servers(pool)).sum()
+    }
+
+    /// Pools that RECONNECT gave up and that clients still use.
+    pub(super) fn given_up(&self) -> Vec<GivenUp> {
+        self.closing().iter().filter(|(.., pool)| servers(pool) > 0).cloned().collect()
+    }
+
+    /// A server's number: the same whenever somebody looks, and nobody else's.
+    pub(super) fn number(&self, server: &Arc<CancelTarget>) -> u64 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, _)) = numbers.get(&(Arc::as_ptr(server) as usize)) {
+            return *number;
+        }
+        // One that is remembered keeps its place in memory, so that no other one is taken for it.
+        numbers.retain(|_, (_, server)| server.strong_count() > 0);
+        let number = self.clients.number();
+        numbers.insert(Arc::as_ptr(server) as usize, (number, Arc::downgrade(server)));
+        number
     }
 
     /// WAIT_CLOSE: waits until there is none.
@@ -97,7 +154,29 @@ fn servers(pool: &Pool) -> usize {
 /// Remembers the counts of each period, for averages. For a background task.
 pub async fn keep_stats(proxy: Arc<Proxy>) {
     loop {
-        tokio::time::sleep(STATS_PERIOD).await;
+        let logging = proxy.world().config.pgbouncer.as_ref().map(|ini| ini.settings.logging.clone());
+        let period =
+            logging.as_ref().map_or(STATS_PERIOD, |logging| Duration::from_secs(logging.stats_period as u64));
+        tokio::time::sleep(period.max(Duration::from_secs(1))).await;
+        if logging.is_some_and(|logging| logging.log_stats) {
+            log_stats(&proxy);
+        }
         proxy.admin.tallies.turn(Instant::now());
     }
+}
+
+/// PgBouncer's `log_stats`: the averages of the period that ends.
+fn log_stats(proxy: &Proxy) {
+    let averages = super::gather::all_stats(proxy).averages;
+    let of = |count| averages.get(count);
+    tracing::info!(
+        "stats: {} xacts/s, {} queries/s, in {} B/s, out {} B/s, xact {} us, query {} us, wait {} us",
+        of(Count::Transactions),
+        of(Count::Queries),
+        of(Count::Received),
+        of(Count::Sent),
+        of(Count::TransactionTime),
+        of(Count::QueryTime),
+        of(Count::WaitTime)
+    );
 }

@@ -5,6 +5,7 @@
 
 use super::answer::{self, Answer, Column};
 use super::command::Command;
+use super::console::Console;
 use super::run;
 use crate::error::ClientError;
 use crate::proxy::Proxy;
@@ -50,7 +51,14 @@ pub(super) struct Extended {
 
 impl Extended {
     /// Takes one message of the extended protocol.
-    pub async fn take(&mut self, proxy: &Arc<Proxy>, out: &mut Buffer, user: &str, tag: u8, body: &[u8]) {
+    pub async fn take(
+        &mut self,
+        proxy: &Arc<Proxy>,
+        out: &mut Buffer,
+        console: &Console,
+        tag: u8,
+        body: &[u8],
+    ) {
         if tag == b'S' {
             self.skipping = false;
             self.portals.clear();
@@ -63,7 +71,7 @@ impl Extended {
             b'P' => self.parse(out, body),
             b'B' => self.bind(out, body),
             b'D' => self.describe(out, body),
-            b'E' => self.execute(proxy, out, user, body).await,
+            b'E' => self.execute(proxy, out, console, body).await,
             b'C' => self.close(out, body),
             // Flush: everything is sent as soon as nothing more is there to be read.
             _ => Ok(()),
@@ -134,7 +142,7 @@ impl Extended {
         &mut self,
         proxy: &Arc<Proxy>,
         out: &mut Buffer,
-        user: &str,
+        console: &Console,
         body: &[u8],
     ) -> Result<(), ClientError> {
         let (name, rest) = frame::cstr(body).ok_or_else(malformed)?;
@@ -147,7 +155,7 @@ impl Extended {
         let (answer, sent) = match portal.answer.take() {
             Some(begun) => begun,
             None => {
-                let answer = run::run(proxy, user, &portal.prepared.command).await?;
+                let answer = run::run(proxy, console, &portal.prepared.command).await?;
                 if let Some((message, detail)) = answer.notice {
                     answer::notice(out, message, detail);
                 }

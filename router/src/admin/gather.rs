@@ -1,66 +1,75 @@
 //! Gathering the rows of [`super::snapshot`].
-//!
-//! Two constants say what sessions do not do yet; whoever has them do it turns the constant, and it is shown.
 
 use super::clients::{Address, Client};
-use super::snapshot::{ClientRow, ClientState, Link, PoolRow, ServerRow, ServerState, StatsRow};
-use super::tally::{Count, Counts};
+use super::snapshot::{ClientRow, ClientState, LoginRow, PoolRow, ServerRow, ServerState, StatsRow};
+use super::tally::Counts;
 use crate::database::Database;
-use crate::proxy::{ClientHandle, Proxy, World};
-use shardway_pool::cancel::CancelTarget;
-use shardway_pool::pool::PoolStats;
-use std::collections::BTreeMap;
+use crate::proxy::{Proxy, World};
+use shardway_pool::PoolStats;
+use shardway_pool::{Pool, ServerSnapshot};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Whether sessions write their [`super::clients::Notes`].
-const SESSIONS_NOTE: bool = false;
+/// The same moment by both clocks.
+#[derive(Clone, Copy)]
+struct Now(Instant, SystemTime);
 
-/// Whether sessions count into their [`super::tally::Tally`].
-const SESSIONS_COUNT: bool = false;
+impl Now {
+    fn look() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn since(self, at: Instant) -> Duration {
+        self.0.saturating_duration_since(at)
+    }
+
+    fn date(self, at: Instant) -> SystemTime {
+        self.1 - self.since(at)
+    }
+}
 
 /// Everybody who has logged in.
 pub fn clients(proxy: &Proxy) -> Vec<ClientRow> {
-    let world = proxy.world();
-    let now = SystemTime::now();
-    proxy.admin.clients.all().into_iter().map(|client| client_row(&world, client, now)).collect()
+    let now = Now::look();
+    proxy.admin.clients.all().into_iter().map(|client| client_row(client, now)).collect()
 }
 
-fn client_row(world: &World, client: Arc<Client>, now: SystemTime) -> ClientRow {
-    let links = client.handle().map(|handle| links(handle)).unwrap_or_default();
-    let waiting = client.notes.waiting_since();
-    let is_admin = client.handle().is_none();
-    let may_wait = || world.databases.get(&client.who.database).is_none_or(|d| somebody_waits(d));
-    let state = match (&waiting, is_admin) {
-        (_, true) => Some(ClientState::Active),
-        (Some(_), _) => Some(ClientState::Waiting),
-        _ if !links.is_empty() => Some(ClientState::Active),
-        _ if SESSIONS_NOTE || !may_wait() => Some(ClientState::Idle),
-        _ => None,
-    };
-    let waited = waiting.and_then(|since| now.duration_since(since).ok()).unwrap_or_default();
+fn client_row(client: Arc<Client>, now: Now) -> ClientRow {
+    let Some(handle) = client.handle() else { return console_row(client) };
+    let mut links: Vec<_> = handle.targets().iter().map(|target| Arc::as_ptr(target) as usize).collect();
+    for kept in handle.kept().iter().map(|target| Arc::as_ptr(target) as usize) {
+        if !links.contains(&kept) {
+            links.push(kept);
+        }
+    }
+    let waiting = handle.waiting_since();
     ClientRow {
-        wait: state.map(|_| waited),
-        request_time: client.notes.request_time(),
-        prepared: (SESSIONS_NOTE || is_admin).then(|| client.notes.prepared()),
-        state,
+        state: match waiting {
+            Some(_) => ClientState::Waiting,
+            None if links.is_empty() => ClientState::Idle,
+            None => ClientState::Active,
+        },
         links,
+        request_time: Some(handle.request_time().map_or(client.since, |at| now.date(at))),
+        wait: waiting.map(|since| now.since(since)).unwrap_or_default(),
+        prepared: handle.prepared(),
+        application_name: handle.application_name().unwrap_or_else(|| client.who.application_name.clone()),
         client,
     }
 }
 
-fn links(handle: &ClientHandle) -> Vec<Link> {
-    let targets = handle.targets();
-    let link = |target: &Arc<CancelTarget>| Link {
-        address: Address { host: target.address.host.clone(), port: target.address.port },
-        pid: target.key.pid,
-        ptr: Arc::as_ptr(target) as usize,
-    };
-    targets.iter().map(link).collect()
-}
-
-fn somebody_waits(database: &Database) -> bool {
-    database.servers().any(|server| server.pools().iter().any(|(_, pool)| pool.stats().waiting > 0))
+/// A client of the admin database works for itself.
+fn console_row(client: Arc<Client>) -> ClientRow {
+    ClientRow {
+        state: ClientState::Active,
+        links: Vec::new(),
+        request_time: Some(SystemTime::now()),
+        wait: Duration::ZERO,
+        prepared: 0,
+        application_name: client.who.application_name.clone(),
+        client,
+    }
 }
 
 /// Who logs in to servers for a client.
@@ -72,47 +81,77 @@ fn pool_user(world: &World, database: &Database, user: &str) -> String {
     }
 }
 
-/// Every server connection. Those that work for a client are known by name; of the others, how many there are.
-pub fn servers(proxy: &Proxy) -> Vec<ServerRow> {
-    let world = proxy.world();
-    let mut rows = Vec::new();
-    for ClientRow { client, links, .. } in clients(proxy) {
-        let Some(database) = world.databases.get(&client.who.database) else { continue };
-        let user = pool_user(&world, database, &client.who.user);
-        for Link { address, pid, ptr } in links {
-            let row = server_row(database, &user, ServerState::Active, address);
-            rows.push(ServerRow { pid: Some(pid), ptr: Some(ptr), client: Some(client.clone()), ..row });
+/// Pools with their databases and users, those included that RECONNECT gave up and that clients still use.
+fn every_pool(proxy: &Proxy, world: &World) -> Vec<(String, String, Arc<Pool>)> {
+    let mut pools = Vec::new();
+    for database in by_name(world) {
+        for (user, pool) in database.servers().flat_map(|server| server.pools()) {
+            pools.push((database.name.clone(), user, pool));
         }
     }
-    for database in by_name(&world) {
-        for server in database.servers() {
-            let address = Address { host: server.address.host.clone(), port: server.address.port };
-            for (user, pool) in server.pools() {
-                let stats = pool.stats();
-                for (state, count) in
-                    [(ServerState::Idle, stats.idle), (ServerState::Login, stats.connecting)]
-                {
-                    let row = server_row(database, &user, state, address.clone());
-                    rows.extend(std::iter::repeat_n(row, count));
-                }
-            }
+    pools.extend(proxy.admin.given_up());
+    pools
+}
+
+/// Every server connection.
+pub fn servers(proxy: &Proxy) -> Vec<ServerRow> {
+    let (world, now) = (proxy.world(), Now::look());
+    let clients = clients(proxy);
+    let by_link = clients.iter().flat_map(|row| row.links.iter().map(move |link| (*link, row)));
+    let by_link: HashMap<usize, &ClientRow> = by_link.collect();
+    let mut rows = Vec::new();
+    for (database, user, pool) in every_pool(proxy, &world) {
+        let empty = ServerRow {
+            database,
+            user,
+            state: ServerState::Login,
+            address: Address { host: pool.address().host.clone(), port: pool.address().port },
+            local: None,
+            client: None,
+            application_name: String::new(),
+            request_time: None,
+            login: None,
+        };
+        for server in pool.servers(now.0) {
+            let client = by_link.get(&(Arc::as_ptr(&server.target) as usize)).copied();
+            rows.push(server_row(proxy, &empty, server, client, now));
         }
+        rows.extend(std::iter::repeat_n(empty, pool.stats().connecting));
     }
     rows
 }
 
-fn server_row(database: &Database, user: &str, state: ServerState, address: Address) -> ServerRow {
+fn server_row(
+    proxy: &Proxy,
+    empty: &ServerRow,
+    server: ServerSnapshot,
+    client: Option<&ClientRow>,
+    now: Now,
+) -> ServerRow {
+    let local = server.local.map(|at| Address { host: at.ip().to_string(), port: at.port() });
     ServerRow {
-        database: database.name.clone(),
-        user: user.to_owned(),
-        state,
-        address,
-        pid: None,
-        ptr: None,
-        client: None,
-        connect_time: None,
-        request_time: None,
-        prepared: None,
+        state: match server.state {
+            shardway_pool::ServerState::Active => ServerState::Active,
+            shardway_pool::ServerState::Idle => ServerState::Idle,
+            shardway_pool::ServerState::Used => ServerState::Used,
+        },
+        local: local.or_else(|| Some(Address { host: "unix".to_owned(), port: 0 })),
+        client: client.map(|row| row.client.clone()),
+        application_name: client.map(|row| row.application_name.clone()).unwrap_or_default(),
+        request_time: match server.idle_for {
+            Some(time) => Some(now.1 - time),
+            None => client.and_then(|row| row.request_time),
+        },
+        login: Some(LoginRow {
+            id: proxy.admin.number(&server.target),
+            pid: server.target.key.pid,
+            ptr: Arc::as_ptr(&server.target) as usize,
+            connect_time: server.connected,
+            prepared: server.prepared,
+            tls: server.tls,
+            close_needed: server.close_needed,
+        }),
+        ..empty.clone()
     }
 }
 
@@ -125,25 +164,18 @@ pub fn by_name(world: &World) -> Vec<&Arc<Database>> {
 
 /// Pools by database and login. One that has clients and no server yet is listed, too.
 pub fn pools(proxy: &Proxy) -> BTreeMap<(String, String), PoolRow> {
-    let world = proxy.world();
+    let (world, now) = (proxy.world(), Instant::now());
     let mut rows = BTreeMap::<(String, String), PoolRow>::new();
-    for database in by_name(&world) {
-        for (user, pool) in database.servers().flat_map(|server| server.pools()) {
-            let row = rows.entry((database.name.clone(), user)).or_default();
-            row.stats = sum(row.stats, pool.stats());
-        }
+    for (database, user, pool) in every_pool(proxy, &world) {
+        let row = rows.entry((database, user)).or_default();
+        row.stats = sum(row.stats, pool.stats());
+        row.used += pool.servers(now).iter().filter(|s| s.state == shardway_pool::ServerState::Used).count();
+        row.max_wait = row.max_wait.max(pool.waited(now));
     }
-    let now = SystemTime::now();
     for client in proxy.admin.clients.all() {
         let Some(database) = world.databases.get(&client.who.database) else { continue };
         let user = pool_user(&world, database, &client.who.user);
-        let row = rows.entry((database.name.clone(), user)).or_default();
-        row.clients += 1;
-        let waited = client.notes.waiting_since().and_then(|since| now.duration_since(since).ok());
-        row.max_wait = row.max_wait.max(waited);
-    }
-    for row in rows.values_mut().filter(|row| SESSIONS_NOTE || row.stats.waiting == 0) {
-        row.max_wait.get_or_insert_default();
+        rows.entry((database.name.clone(), user)).or_default().clients += 1;
     }
     rows
 }
@@ -169,24 +201,13 @@ pub fn stats(proxy: &Proxy) -> BTreeMap<String, StatsRow> {
     proxy.world().databases.keys().map(row).collect()
 }
 
-/// The same over all databases, those included that are configured no more. What is counted for the whole process
-/// is known even while sessions do not count.
+/// The same over all databases, those included that are configured no more.
 pub fn all_stats(proxy: &Proxy) -> StatsRow {
     let all = |counts: &BTreeMap<String, Counts>| counts.values().fold(Counts::default(), Counts::plus);
     let (before, past) = proxy.admin.tallies.before(Instant::now());
-    let mut row = counted(all(&proxy.admin.tallies.totals()), &all(&before), past);
-    if !SESSIONS_COUNT {
-        let latency = &proxy.metrics.latency;
-        let micros = (latency.get_sample_sum() * 1e6) as u64;
-        row.totals[Count::Queries as usize] = Some(latency.get_sample_count());
-        row.totals[Count::QueryTime as usize] = Some(micros);
-    }
-    row
+    counted(all(&proxy.admin.tallies.totals()), &all(&before), past)
 }
 
 fn counted(now: Counts, old: &Counts, past: Duration) -> StatsRow {
-    if !SESSIONS_COUNT {
-        return StatsRow::default();
-    }
-    StatsRow { totals: now.0.map(Some), averages: now.averages(old, past).0.map(Some) }
+    StatsRow { totals: now, averages: now.averages(old, past) }
 }

@@ -9,21 +9,16 @@
 //! | columns | value | because |
 //! |---|---|---|
 //! | `replication` | `none` | replication connections are refused |
-//! | `tls` | empty | not told |
-//! | `load_balance_hosts`; a database's `pool_mode` | NULL | neither is set by database |
-//! | `max_client_connections`, `max_user_client_connections` | 0 | there are no such limits |
 //! | a user's `pool_size`, `reserve_pool_size` | empty | without a size of its own |
 //! | `port` of a database | NULL | if its shards have several; `host` and `database` list them |
 //! | `cl_*_cancel_req`, `sv_*cancel*` | 0 | cancels are sent beside the pools, at once |
-//! | `sv_used`, `sv_tested` | 0 | a server is asked when it is lent; until then it is idle |
-//! | `close_needed` | 0 | RECONNECT takes such servers out of SHOW at once; WAIT_CLOSE waits for them |
+//! | `sv_tested` | 0 | a server is asked when it is lent, and counts as active then |
 //! | `recv_pos` … `send_avail` | 0 | buffers are lent while there is work |
 //! | `free_clients`, `free_servers`, `dns_*`, `peers` | 0 | nothing of the kind is kept |
 //! | SHOW MEM, DNS_HOSTS, DNS_ZONES, PEERS, PEER_POOLS | no rows | the same |
-//! | `paused` | 0 | nothing can be paused yet |
 //! | the admin database's sizes and limits | 0 | it has no servers |
 //!
-//! What Shardway does not count yet is NULL; `gather` says what that is.
+//! A database spread over shards counts as one: its pools are all those of all its shards.
 
 mod answer;
 pub mod clients;
@@ -37,10 +32,12 @@ mod run;
 mod settings;
 mod show;
 pub mod snapshot;
+pub mod standing;
 pub mod tally;
 mod tokens;
 
 use answer::{Column, Type};
+pub(crate) use clock::timestamp;
 pub(crate) use console::serve;
 pub use desk::{Desk, keep_stats};
 
@@ -68,9 +65,14 @@ const HELP: &str = "
 \tSHOW ROUTE '<statement>'
 \tSET key = arg
 \tRELOAD
+\tPAUSE [<db>]
+\tRESUME [<db>]
 \tDISABLE <db>
 \tENABLE <db>
 \tRECONNECT [<db>]
-\tWAIT_CLOSE [<db>]
+\tKILL [<db>]
+\tKILL_CLIENT <client_id>
+\tSUSPEND
 \tSHUTDOWN
-\tSHUTDOWN WAIT_FOR_SERVERS";
+\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
+\tWAIT_CLOSE [<db>]";

@@ -2,11 +2,14 @@
 
 use super::answer::{Answer, Column};
 use super::command::{Command, SettingWrite, Shutdown};
+use super::console::Console;
 use super::settings::{self, Changeable};
 use super::show::{self, ROUTE, Show};
+use super::standing;
+use crate::client::is_admin;
 use crate::error::ClientError;
 use crate::proxy::{Phase, Proxy, World};
-use crate::reload;
+use crate::{autodb, reload};
 use std::sync::Arc;
 
 /// The columns that a command answers with; `None` if it answers with its tag alone. Errors: there is no such SHOW.
@@ -23,8 +26,12 @@ pub(super) fn columns(command: &Command) -> Result<Option<&'static [Column]>, Cl
 }
 
 /// Does what a command says.
-pub(super) async fn run(proxy: &Arc<Proxy>, user: &str, command: &Command) -> Result<Answer, ClientError> {
-    let world = proxy.world();
+pub(super) async fn run(
+    proxy: &Arc<Proxy>,
+    console: &Console,
+    command: &Command,
+) -> Result<Answer, ClientError> {
+    let (world, user) = (proxy.world(), console.user.as_str());
     if !world.is_stats(user) {
         // A reload took the right away.
         return Err(ClientError::error("42501", format!("user \"{user}\" may not use the admin database")));
@@ -39,7 +46,11 @@ pub(super) async fn run(proxy: &Arc<Proxy>, user: &str, command: &Command) -> Re
         _ => {}
     }
     tracing::info!(user, "admin: {command}");
-    act(proxy, command).await
+    tokio::select! {
+        biased;
+        error = console.cancelled() => Err(error),
+        answer = act(proxy, command) => answer,
+    }
 }
 
 fn show(proxy: &Proxy, name: &str) -> Result<Answer, ClientError> {
@@ -54,6 +65,7 @@ fn is_fake(key: &str) -> bool {
 }
 
 async fn act(proxy: &Arc<Proxy>, command: &Command) -> Result<Answer, ClientError> {
+    make_known(proxy, command).await?;
     match command {
         Command::Set(change) => return set(proxy, change).await,
         Command::Reload => reload::reload(proxy).await.map_err(|problems| not_taken(&problems))?,
@@ -65,26 +77,34 @@ async fn act(proxy: &Arc<Proxy>, command: &Command) -> Result<Answer, ClientErro
             reload::renew(proxy, give_up).await.map_err(|e| ClientError::error("58000", e))?;
         }
         Command::WaitClose(name) => proxy.admin.wait_close(chosen(proxy, name, "wait in")?).await,
-        Command::Resume(name) => return Err(resume(proxy, name.as_deref())),
+        Command::Pause(name) => standing::pause(proxy, chosen(proxy, name, "pause")?).await?,
+        Command::Resume(name) => standing::resume(proxy, name.as_deref())?,
+        Command::Kill(name) => standing::kill(proxy, chosen(proxy, name, "kill")?).await?,
+        Command::KillClient(id) => standing::kill_client(proxy, *id)?,
+        Command::Suspend => standing::suspend(proxy).await?,
         Command::Shutdown(Shutdown::Immediate) => proxy.enter(Phase::Stopping),
-        Command::Shutdown(Shutdown::Servers) => proxy.enter(Phase::Draining),
-        Command::Pause(name) | Command::Kill(name) => {
-            chosen(proxy, name, &command.word().to_ascii_lowercase())?;
-            return Err(later(command));
-        }
-        _ => return Err(later(command)),
+        Command::Shutdown(Shutdown::Servers) => standing::drain(proxy),
+        Command::Shutdown(Shutdown::Clients) => proxy.enter(Phase::Leaving),
+        Command::Empty | Command::Show(_) | Command::Route(_) => {}
     }
     Ok(Answer::tag(command.word()))
 }
 
-/// What a later version will do.
-fn later(command: &Command) -> ClientError {
-    let hint = match command {
-        Command::Shutdown(_) => "SHUTDOWN WAIT_FOR_SERVERS lets running transactions finish.",
-        Command::KillClient(_) | Command::Kill(_) => "pg_terminate_backend ends a client's transaction.",
-        _ => "RECONNECT renews server connections, DISABLE turns new clients away.",
+/// A database that the fallback would make for a client is made for these commands, too, as by PgBouncer.
+async fn make_known(proxy: &Arc<Proxy>, command: &Command) -> Result<(), ClientError> {
+    use Command as C;
+    let (C::Pause(Some(name))
+    | C::Kill(Some(name))
+    | C::Reconnect(Some(name))
+    | C::WaitClose(Some(name))
+    | C::Disable(name)) = command
+    else {
+        return Ok(());
     };
-    ClientError::error("0A000", format!("{command} is not supported yet")).hint(hint)
+    if !is_admin(name) {
+        autodb::open(proxy, name).await.map_err(|e| ClientError::error("58000", e))?;
+    }
+    Ok(())
 }
 
 fn not_taken(problems: &str) -> ClientError {
@@ -96,7 +116,7 @@ fn known<'a>(proxy: &Proxy, name: &'a str, what: &str) -> Result<&'a str, Client
     if proxy.world().databases.contains_key(name) {
         return Ok(name);
     }
-    if crate::client::is_admin(name) {
+    if is_admin(name) {
         return Err(ClientError::error("42809", format!("cannot {what} admin db: {name}")));
     }
     Err(ClientError::error("3D000", format!("no such database: {name}")))
@@ -106,19 +126,14 @@ fn chosen<'a>(proxy: &Proxy, name: &'a Option<String>, what: &str) -> Result<Opt
     name.as_deref().map(|name| known(proxy, name, what)).transpose()
 }
 
-/// Nothing can be paused yet, so nothing is.
-fn resume(proxy: &Proxy, database: Option<&str>) -> ClientError {
-    match database {
-        None => ClientError::error("55000", "pooler is not paused/suspended"),
-        Some(name) => match known(proxy, name, "resume") {
-            Ok(name) => ClientError::error("55000", format!("database {name} is not paused")),
-            Err(error) => error,
-        },
-    }
-}
-
 /// SET: as if the configuration file said so, until the next RELOAD.
 async fn set(proxy: &Arc<Proxy>, change: &SettingWrite) -> Result<Answer, ClientError> {
+    if proxy.world().config.pgbouncer.is_some() {
+        reload::set_pgbouncer(proxy, &change.key, &change.value)
+            .await
+            .map_err(|problem| ClientError::error("22023", format!("SET failed: {problem}")))?;
+        return Ok(Answer::set(change));
+    }
     let Some(setting) = settings::find(&change.key) else {
         let message = format!("unrecognized configuration parameter \"{}\"", change.key);
         return Err(ClientError::error("42704", message).hint("SHOW CONFIG lists them."));

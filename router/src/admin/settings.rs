@@ -1,7 +1,7 @@
 //! Settings as SHOW CONFIG lists them and SET changes them: PgBouncer's names and units (seconds, bytes) where it has
 //! the setting, the configuration file's section and key where it has not.
 
-use shardway_config::{Config, Listen, Source, load};
+use shardway_config::{AuditLog, Config, Keepalive, Listen, Source, load};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -69,11 +69,12 @@ macro_rules! switch {
 /// All of them, by name.
 pub(super) const SETTINGS: &[Setting] = &[
     read("admin_users", |c| c.server.admin_users.join(", ")),
+    read("auth_dbname", |c| c.server.lookup.auth_dbname.clone().unwrap_or_default()),
     read("auth_hba_file", |c| path(c.server.hba_file.as_deref())),
     read("auth_ident_file", |c| path(c.server.ident_file.as_deref())),
-    read("auth_query", |c| c.server.auth_query.clone().unwrap_or_default()),
+    read("auth_query", |c| c.server.lookup.auth_query.clone().unwrap_or_default()),
     read("auth_type", |c| c.server.auth.to_string()),
-    read("auth_user", |c| c.server.auth_user.clone().unwrap_or_default()),
+    read("auth_user", |c| c.server.lookup.auth_user.clone().unwrap_or_default()),
     read("cache.change_stream", |c| c.cache.change_stream.to_string()),
     read("cache.enabled", |c| c.cache.enabled.to_string()),
     read("cache.l1_max_bytes", |c| c.cache.l1_max_bytes.to_string()),
@@ -91,12 +92,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     count!("default_pool_size", pool.default_pool_size),
     time!("idle_transaction_timeout", pool.idle_transaction_timeout),
     fixed("listen_addr", listen_addr),
+    fixed("listen_backlog", |c| c.server.sockets.listen_backlog.to_string()),
     fixed("listen_port", listen_port),
     count!("max_client_conn", server.max_client_conn),
+    count!("max_db_client_connections", pool.max_db_client_connections),
     count!("max_db_connections", pool.max_db_connections),
     count!("max_prepared_statements", pool.max_prepared_statements),
+    count!("max_user_client_connections", pool.max_user_client_connections),
     count!("max_user_connections", pool.max_user_connections),
     count!("min_pool_size", pool.min_pool_size),
+    fixed("pidfile", |c| path(c.server.pid_file.as_deref())),
     read("pool_mode", |c| c.pool.mode.to_string()),
     time!("query_timeout", pool.query_timeout),
     time!("query_wait_timeout", pool.query_wait_timeout),
@@ -110,6 +115,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     count!("routing.scatter_parallelism", routing.scatter_parallelism),
     switch!("routing.two_phase_commit", routing.two_phase_commit),
     read("routing.unlisted_tables", |c| c.routing.unlisted_tables.to_string()),
+    read("server.audit_log", audit_log),
     fixed("server.http", |c| c.server.http.clone().unwrap_or_default()),
     read("server.log_format", |c| c.server.log_format.to_string()),
     time!("server.shutdown_timeout", server.shutdown_timeout),
@@ -122,10 +128,25 @@ pub(super) const SETTINGS: &[Setting] = &[
     time!("server_login_retry", pool.server_login_retry),
     read("server_reset_query", |c| c.pool.server_reset_query.clone()),
     read("server_tls_ca_file", |c| path(c.pool.server_tls_ca.as_deref())),
+    read("server_tls_cert_file", |c| path(c.pool.server_tls_cert.as_deref())),
+    read("server_tls_key_file", |c| path(c.pool.server_tls_key.as_deref())),
     read("server_tls_sslmode", |c| c.pool.server_tls.to_string()),
+    fixed("so_reuseport", |c| i32::from(c.server.sockets.so_reuseport).to_string()),
+    fixed("stats_period", |_| seconds(&super::desk::STATS_PERIOD)),
     read("stats_users", |c| c.server.stats_users.join(", ")),
+    fixed("suspend_timeout", |_| seconds(&super::standing::SUSPEND_TIMEOUT)),
+    fixed("tcp_defer_accept", |c| i32::from(c.server.sockets.tcp_defer_accept).to_string()),
+    fixed("tcp_keepalive", |c| i32::from(c.server.sockets.tcp.keepalive.is_some()).to_string()),
+    fixed("tcp_keepcnt", |c| keepalive(c).count.to_string()),
+    fixed("tcp_keepidle", |c| seconds(&keepalive(c).idle)),
+    fixed("tcp_keepintvl", |c| seconds(&keepalive(c).interval)),
+    fixed("tcp_socket_buffer", |c| c.server.sockets.tcp.socket_buffer.to_string()),
+    // PgBouncer's unit is the system's.
+    fixed("tcp_user_timeout", |c| c.server.sockets.tcp.user_timeout.as_millis().to_string()),
     time!("transaction_timeout", pool.transaction_timeout),
     fixed("unix_socket_dir", unix_socket_dir),
+    fixed("unix_socket_group", |c| c.server.sockets.unix_socket_group.clone().unwrap_or_default()),
+    fixed("unix_socket_mode", |c| format!("0{:o}", c.server.sockets.unix_socket_mode)),
 ];
 
 /// The setting of a name.
@@ -150,6 +171,18 @@ fn seconds(duration: &Duration) -> String {
 
 fn path(path: Option<&std::path::Path>) -> String {
     path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn keepalive(config: &Config) -> Keepalive {
+    config.server.sockets.tcp.keepalive.unwrap_or_default()
+}
+
+fn audit_log(config: &Config) -> String {
+    match &config.server.audit_log {
+        None => String::new(),
+        Some(AuditLog::Stderr) => "stderr".to_owned(),
+        Some(AuditLog::File(file)) => file.display().to_string(),
+    }
 }
 
 fn listen_addr(config: &Config) -> String {

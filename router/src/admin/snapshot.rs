@@ -1,10 +1,10 @@
 //! What SHOW reads: plain rows, gathered when somebody asks.
 //!
-//! A field that is `None` is not known to this process yet, and is shown as NULL: nothing is guessed.
+//! A field that is `None` is not known, and is shown as NULL: nothing is guessed.
 
 use super::clients::{Address, Client};
-use super::tally::COUNTS;
-use shardway_pool::pool::PoolStats;
+use super::tally::Counts;
+use shardway_pool::PoolStats;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,35 +25,28 @@ pub struct ClientRow {
     /// The client.
     pub client: Arc<Client>,
     /// What it does.
-    pub state: Option<ClientState>,
-    /// Its servers.
-    pub links: Vec<Link>,
+    pub state: ClientState,
+    /// What tells its servers from others in this process.
+    pub links: Vec<usize>,
     /// Its last question.
     pub request_time: Option<SystemTime>,
     /// How long it has waited for a server; zero if it does not wait.
-    pub wait: Option<Duration>,
+    pub wait: Duration,
     /// Named statements that it holds.
-    pub prepared: Option<u64>,
+    pub prepared: usize,
+    /// What it calls itself.
+    pub application_name: String,
 }
 
-/// A server connection that works for a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Where it is.
-    pub address: Address,
-    /// Its backend's process.
-    pub pid: u32,
-    /// What tells it from others in this process.
-    pub ptr: usize,
-}
-
-/// What a server connection does.
+/// What a server connection does, in PgBouncer's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerState {
     /// Works for a client.
     Active,
     /// Waits for one.
     Idle,
+    /// Has waited for so long that it is asked before it is lent.
+    Used,
     /// Logs in.
     Login,
 }
@@ -69,18 +62,35 @@ pub struct ServerRow {
     pub state: ServerState,
     /// Where it is.
     pub address: Address,
-    /// Its process; known of those that work for somebody.
-    pub pid: Option<u32>,
-    /// What tells it from others; as `pid`.
-    pub ptr: Option<usize>,
+    /// Our end of the socket.
+    pub local: Option<Address>,
     /// Whom it works for.
     pub client: Option<Arc<Client>>,
-    /// When it logged in.
-    pub connect_time: Option<SystemTime>,
+    /// What that one calls itself.
+    pub application_name: String,
     /// When it was asked last.
     pub request_time: Option<SystemTime>,
+    /// What is known of it once it has logged in.
+    pub login: Option<LoginRow>,
+}
+
+/// What is known of a server connection that has logged in.
+#[derive(Clone, Debug)]
+pub struct LoginRow {
+    /// Never given twice, not to a client either.
+    pub id: u64,
+    /// Its process.
+    pub pid: u32,
+    /// What tells it from others in this process.
+    pub ptr: usize,
+    /// When it logged in.
+    pub connect_time: SystemTime,
     /// Named statements that it holds.
-    pub prepared: Option<u64>,
+    pub prepared: usize,
+    /// Its TLS session's version and cipher suite.
+    pub tls: String,
+    /// Whether it is closed as soon as it is given back.
+    pub close_needed: bool,
 }
 
 /// All servers of one login for one database, on every shard.
@@ -90,15 +100,17 @@ pub struct PoolRow {
     pub clients: usize,
     /// Its servers, and the places of those who wait for one.
     pub stats: PoolStats,
+    /// Idle servers that are asked before they are lent.
+    pub used: usize,
     /// How long the first one has waited; zero if nobody does.
-    pub max_wait: Option<Duration>,
+    pub max_wait: Duration,
 }
 
 /// What was counted for a database, and its averages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StatsRow {
     /// Since the process began.
-    pub totals: [Option<u64>; COUNTS],
+    pub totals: Counts,
     /// Over the last period.
-    pub averages: [Option<u64>; COUNTS],
+    pub averages: Counts,
 }

@@ -2,12 +2,14 @@
 
 use super::auth::hba::{self, Certificate, Proof, Unwanted};
 use super::auth::{Authenticator, Method, Nonces, Request, Step};
+use super::directory::{self, Claimed};
 use super::startup::Hello;
 use super::{Rejected, peer};
 use crate::error::ClientError;
 use crate::proxy::{Proxy, World};
 use crate::reply;
 use shardway_config::hba::UserMap;
+use shardway_config::{AuthMethod, Origin};
 use shardway_pool::frame;
 use shardway_pool::stream::Stream;
 use shardway_pool::tls::{TlsStream, certificate};
@@ -24,27 +26,46 @@ pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &He
     if demand.certificate != Certificate::Unasked && certificate.is_none() {
         return Err(unwanted(Unwanted::NoCertificate).into());
     }
+    let claimed = find(proxy, &world, hello).await?;
     match demand.proof {
-        Proof::Password(method) => by_password(proxy, &world, wire, hello, method).await?,
+        Proof::Password(method) => by_password(proxy, wire, hello, method, &claimed).await?,
         Proof::Peer(map) => by_peer(wire, hello, map).await?,
     }
     if let Certificate::Named(map) = demand.certificate {
         by_certificate(&wire.stream, hello, map)?;
     }
-    may_enter(proxy, &world, hello)?;
+    may_enter(proxy, &world, hello, &claimed)?;
+    claimed.proven(&world, &hello.database);
     reply::authentication(&mut wire.output, &0u32.to_be_bytes());
     Ok(())
 }
 
+/// Who the client says it is. That it can't be found out is for the log alone: nobody knows yet who asks.
+async fn find(proxy: &Arc<Proxy>, world: &World, hello: &Hello) -> Result<Claimed, Rejected> {
+    directory::find(proxy, world, &hello.database, &hello.user).await.map_err(|cause| {
+        tracing::warn!(
+            user = hello.user,
+            database = hello.database,
+            "a user could not be looked up: {cause}"
+        );
+        let message = format!("user \"{}\" cannot be looked up right now", hello.user);
+        ClientError::fatal("57P03", message).hint("Try again; the log of Shardway says what is wrong.").into()
+    })
+}
+
 async fn by_password(
     proxy: &Proxy,
-    world: &World,
     wire: &mut Wire,
     hello: &Hello,
     method: Method,
+    claimed: &Claimed,
 ) -> Result<(), Rejected> {
-    let user = world.users.get(&hello.user);
+    let user = claimed.user.as_ref();
     let secret = user.map(|user| user.secret.clone());
+    // Whoever does not exist is asked as most of those who do would be: else the question tells that it does not.
+    let unknown = secret.is_none() && method == Method::Md5;
+    let method =
+        if unknown && proxy.world().has_scram_secrets(&hello.database) { Method::Scram } else { method };
     let end_point = wire.stream.tls().and_then(TlsStream::end_point).cloned();
     let mut step =
         Authenticator::start(method, &hello.user, secret, &proxy.salts, Nonces::random(), end_point);
@@ -59,8 +80,11 @@ async fn by_password(
                 })?;
             }
             Step::Done { client_key, final_message } => {
-                if let (Some(user), Some(key)) = (user, &client_key) {
-                    user.learn(key);
+                if let (Some(user), Some(key)) = (user, &client_key)
+                    && user.learn(key)
+                {
+                    // What waits for somebody who can log in to servers need not wait any longer.
+                    proxy.world().databases.values().for_each(|database| database.look_again(&proxy.control));
                 }
                 if let Some(message) = final_message {
                     reply::authentication(&mut wire.output, &message.body());
@@ -101,7 +125,7 @@ fn unwanted(reason: Unwanted) -> ClientError {
 }
 
 /// Under trust, a user that the configuration does not name may not enter either, as in PgBouncer.
-fn may_enter(proxy: &Proxy, world: &World, hello: &Hello) -> Result<(), ClientError> {
+fn may_enter(proxy: &Proxy, world: &World, hello: &Hello, claimed: &Claimed) -> Result<(), ClientError> {
     let admin = super::is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
     if admin && !world.is_stats(&hello.user) {
         return Err(ClientError::fatal(
@@ -109,8 +133,15 @@ fn may_enter(proxy: &Proxy, world: &World, hello: &Hello) -> Result<(), ClientEr
             format!("user \"{}\" may not use the admin database", hello.user),
         ));
     }
-    if !admin && !world.has_user(&hello.user) {
+    if !admin && claimed.user.is_none() && !world.has_user(&hello.database, &hello.user) {
         return Err(ClientError::fatal("28000", format!("role \"{}\" does not exist", hello.user)));
+    }
+    let named = world.databases.get(&hello.database).map(|database| &database.config);
+    if world.config.server.auth == AuthMethod::Any
+        && let Some(database) = named.filter(|named| named.origin != Origin::Native && !named.has_login())
+    {
+        tracing::error!(database = database.name, "auth_type=any requires forced user");
+        return Err(ClientError::fatal("08P01", "bouncer config error"));
     }
     if admin { Ok(()) } else { proxy.admin.admit(&hello.database) }
 }

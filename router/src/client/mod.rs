@@ -3,18 +3,26 @@
 //! makes us keep more than a few kilobytes.
 
 pub mod auth;
+mod count;
+mod directory;
 mod login;
+mod parameters;
 mod peer;
 mod startup;
 mod tls;
 
+pub use count::Clients;
+pub use directory::Directory;
+
 use crate::admin;
-use crate::admin::clients::{Entrance, Seat};
+use crate::admin::clients::{Address, Entrance, Seat};
+use crate::autodb;
 use crate::error::ClientError;
-use crate::proxy::{ADMIN_DATABASE, Phase, Proxy};
+use crate::proxy::{ADMIN_DATABASE, Phase, Proxy, World};
 use crate::reply;
-use crate::session::Session;
+use crate::session::{FIRST_WORDS, Session};
 use crate::workers::WorkerId;
+use count::Place;
 use shardway_pool::stream::Stream;
 use shardway_pool::wire::Wire;
 use startup::Hello;
@@ -22,6 +30,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Why a client never became a session.
 #[derive(Debug)]
@@ -45,7 +54,7 @@ impl From<io::Error> for Rejected {
 }
 
 /// Counts a connection while it lasts.
-struct Counted(Arc<Proxy>);
+struct Counted(Arc<Proxy>, Option<Place>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -56,7 +65,7 @@ impl Drop for Counted {
 /// Serves one accepted connection until it ends.
 pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
     let before = proxy.connections.fetch_add(1, Ordering::AcqRel);
-    let counted = Counted(proxy.clone());
+    let mut counted = Counted(proxy.clone(), None);
     let mut wire = Wire::new(stream);
     let limit = proxy.world().config.server.client_login_timeout;
     let limit = if limit.is_zero() { Duration::from_secs(3600) } else { limit };
@@ -67,50 +76,73 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
             Ok(entered) => entered,
             Err(_) => Err(ClientError::fatal("08P01", "client_login_timeout").into()),
         },
-        _ = phase.wait_for(|p| *p != Phase::Serving) => {
+        () = too_late(&mut phase) => {
             Err(ClientError::fatal("57P03", "the database system is shutting down").into())
         }
     };
     match entered {
-        Ok(hello) => {
+        Ok((hello, place)) => {
+            counted.1 = place;
             Box::pin(converse(proxy, wire, hello, counted, here)).await;
         }
         Err(Rejected::Gone) => {}
         Err(Rejected::Error(error)) => {
             proxy.metrics.login_failures.inc();
-            tracing::info!(code = error.code, "client not let in: {}", error.message);
+            let logging =
+                proxy.world().config.pgbouncer.as_ref().map(|ini| ini.settings.logging.log_pooler_errors);
+            if logging.unwrap_or(true) {
+                tracing::info!(code = error.code, "client not let in: {}", error.message);
+            }
             say_goodbye(&mut wire, &error).await;
         }
     }
 }
 
+/// Ready when nobody is let in any more. Those who are about to log in when the process begins to end may still do so: they have
+/// connected, and could not choose whom to.
+async fn too_late(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|p| p.is_ending()).await;
+    let stopping = phase.wait_for(|p| *p == Phase::Stopping);
+    let _ = tokio::time::timeout(FIRST_WORDS, stopping).await;
+}
+
 /// Startup and authentication.
-async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Hello, Rejected> {
+async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<(Hello, Option<Place>), Rejected> {
     let hello = startup::hello(proxy, wire).await?;
     if !hello.unknown_options.is_empty() || hello.minor > 0 {
         // Before anything about who the client is: libpq expects it there.
         reply::negotiate(&mut wire.output, hello.unknown_options.clone());
     }
-    if full {
+    // Administrators can always see why.
+    if full && !is_console(&proxy.world(), &hello) {
         return Err(ClientError::fatal("53300", "no more connections allowed (max_client_conn)").into());
     }
+    let world = proxy.world();
+    let place = match is_console(&world, &hello) {
+        true => None,
+        false => Some(Place::take(proxy, &world, &hello.database, &hello.user)?),
+    };
     login::authenticate(proxy, wire, &hello).await?;
-    Ok(hello)
+    Ok((hello, place))
 }
 
 /// The admin console, or a session: that is a task of its own, so that an idle client is no more than its session.
 async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello, counted: Counted, here: WorkerId) {
     let world = proxy.world();
-    let is_console = is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
+    let is_console = is_console(&world, &hello);
     let seat = proxy.admin.clients.enter(entrance(&hello, is_console), &wire.stream);
     let presence = Presence::new(proxy.clone(), counted, seat);
-    let outcome =
-        if is_console { admin::serve(&proxy, &mut wire, &hello.user).await } else { open(&proxy, hello) };
+    presence.seat.client.log_entrance(&world);
+    let outcome = if is_console {
+        admin::serve(&proxy, &mut wire, &presence.seat.client).await
+    } else {
+        open(&proxy, hello, &mut wire, &presence.seat.client.peer).await
+    };
     match outcome {
         Ok(Some(greeting)) => {
             presence.seat.client.is_served_by(&greeting.cancel);
             let mut session = Session::new(proxy.clone(), world, wire, greeting);
-            match session.greet().await {
+            match session.welcome(here).await {
                 Ok(()) => stay(session, presence, here, here),
                 Err(error) => {
                     proxy.metrics.login_failures.inc();
@@ -139,6 +171,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
+        self.seat.client.log_departure(&self.proxy.world());
         self.proxy.metrics.clients.dec();
     }
 }
@@ -169,16 +202,33 @@ fn entrance(hello: &Hello, is_console: bool) -> Entrance {
     }
 }
 
+/// Whether a client asks for the admin console.
+fn is_console(world: &World, hello: &Hello) -> bool {
+    is_admin(&hello.database) && !world.databases.contains_key(&hello.database)
+}
+
 /// Whether a database name means the admin database.
 pub(crate) fn is_admin(database: &str) -> bool {
     database == ADMIN_DATABASE || database == "pgbouncer"
 }
 
-fn open(proxy: &Proxy, hello: Hello) -> Result<Option<crate::session::Greeting>, ClientError> {
+async fn open(
+    proxy: &Arc<Proxy>,
+    mut hello: Hello,
+    wire: &mut Wire,
+    peer: &Address,
+) -> Result<Option<crate::session::Greeting>, ClientError> {
+    let database = autodb::open(proxy, &hello.database).await.map_err(|e| ClientError::fatal("58000", e))?;
     let world = proxy.world();
-    let Some(database) = world.databases.get(&hello.database).cloned() else {
-        return Err(ClientError::fatal("3D000", format!("database \"{}\" does not exist", hello.database)));
-    };
+    let ini = world.config.pgbouncer.as_ref().map(|ini| &ini.settings);
+    let Some(database) = database else { return Err(no_database(&hello.database, ini.is_some())) };
+    parameters::complete(&mut hello.settings, &database.config.parameters);
+    if let Some(ini) = ini {
+        parameters::adjust(&mut hello.settings, ini, || format!("{}:{}", peer.host, peer.port));
+        if let Some(text) = &ini.serving.login_notify_message {
+            reply::notice(&mut wire.output, text);
+        }
+    }
     let unsharded = database.planning().schema.is_unsharded();
     if let Some(encoding) = hello.settings.value("client_encoding")
         && !unsharded
@@ -188,6 +238,16 @@ fn open(proxy: &Proxy, hello: Hello) -> Result<Option<crate::session::Greeting>,
     }
     let (key, cancel) = proxy.register();
     Ok(Some(crate::session::Greeting { user: hello.user, database, settings: hello.settings, key, cancel }))
+}
+
+/// In PgBouncer's words where it is in its place.
+fn no_database(name: &str, as_pgbouncer: bool) -> ClientError {
+    let message = if as_pgbouncer {
+        format!("no such database: {name}")
+    } else {
+        format!("database \"{name}\" does not exist")
+    };
+    ClientError::fatal("3D000", message)
 }
 
 async fn say_goodbye(wire: &mut Wire, error: &ClientError) {

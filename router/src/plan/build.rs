@@ -1,14 +1,15 @@
 //! From a statement's text to its [`Plan`].
 
 mod around;
+mod temporary;
 
 use super::facts::Facts;
 use super::pin::{Pin, Places};
-use super::query::{Analyzer, Ctes, Found, is_row_by_row};
+use super::query::{Analyzer, Ctes, Found, Named, is_row_by_row};
 use super::scope::relation_name;
 use super::set_config::setting_call;
 use super::traits::{Traits, advisory, looks_into_catalog};
-use super::{Access, Across, Plan, Refusal, Route, Tier, dml, scatter};
+use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter};
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
@@ -31,14 +32,17 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
         // A refusal may be for a literal's sake, which the next statement of the template does not have.
         Err(refusal) => {
             let forbidden = builder.leaves_state(&command);
+            let leaves = builder.may_leave(&command);
             let plan = builder.simple(command, Access::Write, Route::Refuse(refusal));
-            Plan { shareable: false, forbidden, ..plan }
+            Plan { shareable: false, forbidden, leaves, ..plan }
         }
     };
     let alone = matches!(planned.route, Route::Any(_) | Route::One(_) | Route::Keyed { .. });
-    let leaves = planned.copy.is_some() || planned.setting.is_some() || planned.forbidden;
+    let leaves = planned.copy.is_some() || planned.setting.is_some() || planned.forbidden || planned.leaves;
     let plain = planned.command == Command::Plannable && alone && !leaves && planned.unknown.is_none();
-    Plan { plain, shareable: planned.shareable || scan.literals.is_empty(), ..planned }
+    // A gather's errors are placed in its own text, where comments may stand that another of the template has not.
+    let shareable = planned.shareable || scan.literals.is_empty() && planned.tier != Tier::Gather;
+    Plan { plain, shareable, ..planned }
 }
 
 struct Builder<'a> {
@@ -60,6 +64,7 @@ impl Builder<'_> {
             setting: None,
             forbidden: false,
             plain: false,
+            leaves: false,
             shareable: true,
             unknown: None,
             tier: Tier::Single,
@@ -72,19 +77,16 @@ impl Builder<'_> {
         match command {
             Command::Plannable => self.planned(command.clone()),
             Command::Copy => self.copy(command.clone()),
-            Command::Declare => self.declare(command.clone()),
+            Command::Declare { .. } => self.declare(command.clone()),
+            Command::Temporary => self.temporary(command.clone()),
+            Command::Load if self.schema.is_unsharded() => {
+                Ok(Plan { leaves: true, ..self.simple(command.clone(), Access::Write, any) })
+            }
+            Command::Load => Err(Refusal::unsupported("LOAD on every shard is not supported")),
             Command::Explain => self.explain(command.clone()),
             Command::Show => plan(Access::ReadPrimary, any),
-            Command::Stateful(what) => Err(Refusal {
-                code: "0A000",
-                message: format!("{what} is not supported: it would stay on one pooled server connection"),
-                hint: "Connect to the shard directly for this.",
-            }),
-            Command::SqlPrepared(what) => Err(Refusal {
-                code: "0A000",
-                message: format!("{what} is not supported through pooled server connections yet"),
-                hint: "Use the driver's prepared statements (the extended query protocol).",
-            }),
+            // What it writes is the affair of the statement that it names.
+            Command::Execute => plan(Access::Write, any),
             Command::TwoPhase => {
                 Err(Refusal::unsupported("PREPARE TRANSACTION and its kin are not supported"))
             }
@@ -92,7 +94,7 @@ impl Builder<'_> {
             Command::Notify => {
                 plan(Access::Write, Route::One(ShardRef { group: GroupId(0), shard: ShardId(0) }))
             }
-            Command::Ddl | Command::Utility => plan(Access::Write, self.everywhere(GroupId(0))),
+            Command::Ddl | Command::Utility => self.on_objects(command.clone()),
             // Handled by the session; where they reach a server, the running transaction says which.
             _ => plan(Access::ReadPrimary, any),
         }
@@ -102,11 +104,24 @@ impl Builder<'_> {
     fn leaves_state(&self, command: &Command) -> bool {
         let names = |what: &str| self.text.to_ascii_lowercase().contains(what);
         match command {
-            Command::Stateful(_) | Command::SqlPrepared(_) | Command::TwoPhase => true,
+            Command::TwoPhase => true,
             Command::Plannable | Command::Explain => match self.parse() {
-                Ok(statement) => Traits::of(&statement).is_err() || setting_call(&statement).is_err(),
-                Err(_) => names("set_config") || names("advisory_lock"),
+                Ok(statement) => setting_call(&statement).is_err(),
+                Err(_) => names("set_config"),
             },
+            _ => false,
+        }
+    }
+
+    /// Whether a statement may leave something on its server that belongs to the session, as far as its words tell.
+    fn may_leave(&self, command: &Command) -> bool {
+        let names = |what: &str| self.text.to_ascii_lowercase().contains(what);
+        match command {
+            Command::Temporary | Command::Declare { hold: true } | Command::Load => true,
+            // What these do can't be seen from here.
+            Command::Utility => matches!(self.scan.word_at(self.text, 0).as_str(), "DO" | "CALL"),
+            Command::Ddl => names("pg_temp"),
+            Command::Plannable | Command::Explain => names("advisory") || names("temp"),
             _ => false,
         }
     }
@@ -138,12 +153,18 @@ impl Builder<'_> {
 
     /// One shard in all: Postgres itself says what a statement means that is not understood here.
     fn unparsed(&self, command: Command) -> Plan {
-        self.simple(command, Access::Write, Route::Any(GroupId(0)))
+        let leaves = self.may_leave(&command);
+        Plan { leaves, ..self.simple(command, Access::Write, Route::Any(GroupId(0))) }
     }
 
     fn statement(&self, command: Command, statement: &Statement) -> Result<Plan, Refusal> {
-        let mut traits = Traits::of(statement)?;
+        let mut traits = Traits::of(statement);
         traits.volatile |= traits.functions.iter().any(|name| self.schema.functions.is_volatile(name));
+        if traits.functions.iter().any(|name| name == "pg_listening_channels") {
+            let message = "pg_listening_channels() is answered in a statement of its own only";
+            let hint = "No server listens for the client; ask SELECT pg_listening_channels().";
+            return Err(Refusal { code: "0A000", message: message.into(), hint });
+        }
         if let Some(setting) = setting_call(statement)? {
             let mut plan = self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0)));
             plan.setting = Some(setting);
@@ -163,6 +184,8 @@ impl Builder<'_> {
             Err(refusal) => return Err(refusal),
         };
         let mut plan = self.simple(command, access, Route::Any(GroupId(0)));
+        let by_function = || traits.functions.iter().any(|name| functions.leaves_state(name));
+        plan.leaves = traits.leaves || by_function();
         plan.unknown = analyzer.found.unknown.clone();
         plan.writes.extend(written.table.clone());
         if self.schema.is_unsharded() {
@@ -187,8 +210,8 @@ impl Builder<'_> {
         written: dml::Written,
     ) -> Result<(), Refusal> {
         let found = &analyzer.found;
-        let group = one_group(found)?;
         self.check_functions(traits, found)?;
+        let group = one_group(found)?;
         let mut pins: Vec<Pin> = Vec::new();
         for sharded in &found.sharded {
             pins.extend(sharded.pin.clone().map(|mut pin| {
@@ -208,6 +231,11 @@ impl Builder<'_> {
         plan.route = if writes_reference {
             self.everywhere(group)
         } else if let Some(place) = one_place(found)? {
+            if let (Statement::Query(query), false) = (statement, found.sharded.is_empty()) {
+                let across = self.gather(query, group, Some(place.shard), analyzer, traits)?;
+                (plan.shareable, plan.tier, plan.route) = (false, across.tier(), Route::Across(across));
+                return Ok(());
+            }
             if !pins.is_empty() || !found.sharded.is_empty() {
                 return Err(Refusal::unsupported(
                     "joining a local table with sharded tables is not supported yet",
@@ -222,10 +250,14 @@ impl Builder<'_> {
                 || found.tables.is_empty() && (found.system || looks_into_catalog(traits, statement));
             if first { Route::One(ShardRef { group, shard: ShardId(0) }) } else { Route::Any(group) }
         } else {
-            // One value each, so one shard at most: then nothing but the keys depends on the literals.
-            let settled = all_pinned && !self.scan.literals.is_empty() && pins.iter().all(Pin::is_single);
+            // One value for all, so one shard at most: then nothing but the key depends on the literals.
+            let same = |pin: &Pin| pin.is_single() && pin.sources == pins[0].sources;
+            let settled = all_pinned && !self.scan.literals.is_empty() && pins.iter().all(same);
             let across = match (statement, &written.table) {
-                (Statement::Query(query), None) if !settled => Some(self.across(query, group, found)),
+                (Statement::Query(query), None) if !settled => Some(
+                    self.across(query, group, found)
+                        .or_else(|_| self.gather(query, group, None, analyzer, traits)),
+                ),
                 _ => None,
             };
             plan.shareable = across.is_none();
@@ -289,6 +321,27 @@ impl Builder<'_> {
             return Ok(Across::Scatter(Arc::new(context.plan(query)?)));
         }
         Ok(Across::Combine(Arc::new(context.combine(query)?)))
+    }
+
+    /// A query that runs on one shard, over rows of several.
+    fn gather(
+        &self,
+        query: &Query,
+        group: GroupId,
+        at: Option<ShardId>,
+        analyzer: &Analyzer<'_>,
+        traits: &Traits,
+    ) -> Result<Across, Refusal> {
+        let found = &analyzer.found;
+        let settled = |named: &Named| {
+            let mut pin = named.pin.clone()?;
+            analyzer.settle(&mut pin, named.table.key_oid()?);
+            Some(pin)
+        };
+        let pins = found.named.iter().map(settled).collect();
+        let context =
+            gather::Context { schema: self.schema, text: self.text, scan: self.scan, found, traits };
+        context.plan(query, group, at, pins).map(|gather| Across::Gather(Arc::new(gather)))
     }
 
     fn kind_of(&self, name: &ObjectName) -> Option<Kind> {

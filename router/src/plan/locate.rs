@@ -4,7 +4,7 @@ mod arrays;
 mod params;
 
 use super::pin::{KeySource, Pin, Sources};
-use super::{Refusal, Route, dml};
+use super::{Across, Refusal, Route, dml};
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::literal::string_value;
 use crate::sql::scan::{Literal, LiteralKind};
@@ -58,6 +58,13 @@ pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<T
         Route::Refuse(refusal) => Err(refusal.clone()),
         Route::Keyed { group, pins, otherwise } => {
             let map = &maps[group.0];
+            if let Some(across @ Across::Gather(_)) = otherwise {
+                // Keys that are not of one shard, or not known to be, are looked for wherever each of them is.
+                return Ok(match keyed(*group, map, pins, false, values) {
+                    Ok(Target::Several(..)) | Err(_) => Target::Several(across.group(), Vec::new()),
+                    Ok(target) => target,
+                });
+            }
             keyed(*group, map, pins, otherwise.is_some(), values)
         }
     }
@@ -100,6 +107,24 @@ fn keyed(
         None if nowhere => Ok(Target::Any(group)),
         None => Err(Refusal::unsupported("the statement names no key")),
     }
+}
+
+/// The shards that rows of any of these keys are on, in ascending order; `None` for all of them.
+pub fn shards_of(map: &ShardMap, pins: &[Pin], values: &Values<'_>) -> Option<Vec<ShardId>> {
+    if pins.is_empty() {
+        return None;
+    }
+    let mut shards = Vec::new();
+    for pin in pins {
+        match place(map, pin, values) {
+            Ok(Place::Shards(found)) => shards.extend(found),
+            Ok(Place::Nowhere) => {}
+            Ok(Place::Unproven(_)) | Err(_) => return None,
+        }
+    }
+    shards.sort_unstable();
+    shards.dedup();
+    Some(shards)
 }
 
 fn unproven(pin: &Pin, why: &str) -> Refusal {

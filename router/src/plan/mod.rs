@@ -9,6 +9,8 @@ pub mod combine;
 pub mod copy;
 pub(crate) mod dml;
 mod facts;
+pub mod gather;
+pub mod hinted;
 pub mod locate;
 mod output;
 pub mod pin;
@@ -24,6 +26,7 @@ mod traits;
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
 use combine::Combine;
+use gather::Gather;
 use pin::Pin;
 use scatter::Scatter;
 use std::sync::Arc;
@@ -70,6 +73,8 @@ pub enum Across {
     Scatter(Arc<Scatter>),
     /// Their groups are.
     Combine(Arc<Combine>),
+    /// Their rows are brought to one of them, which runs the statement.
+    Gather(Arc<Gather>),
 }
 
 impl Across {
@@ -78,6 +83,7 @@ impl Across {
         match self {
             Self::Scatter(scatter) => scatter.group,
             Self::Combine(combine) => combine.group,
+            Self::Gather(gather) => gather.group,
         }
     }
 
@@ -86,6 +92,7 @@ impl Across {
         match self {
             Self::Scatter(_) => Tier::Scatter,
             Self::Combine(_) => Tier::Combine,
+            Self::Gather(_) => Tier::Gather,
         }
     }
 }
@@ -167,6 +174,8 @@ pub struct Plan {
     pub forbidden: bool,
     /// One server runs it, and nothing but its rows come of it: no setting, cursor, COPY or catalog to look after.
     pub plain: bool,
+    /// It may leave something on its server that belongs to the session, or take that away.
+    pub leaves: bool,
     /// Whether a text that differs in literals has the same plan.
     pub shareable: bool,
     /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.
@@ -195,4 +204,6 @@ pub enum Tier {
     Scatter,
     /// Several shards, whose groups are.
     Combine,
+    /// One shard, on rows of several.
+    Gather,
 }

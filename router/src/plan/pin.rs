@@ -78,6 +78,12 @@ impl<'a> Places<'a> {
         self.literals.iter().position(|l| l.start == at)
     }
 
+    /// The literal that starts there, as it is written.
+    pub fn text_at(&self, line: u64, column: u64) -> Option<&'a str> {
+        let literal = self.literals[self.literal_at(line, column)?];
+        Some(&self.text[literal.start..literal.end])
+    }
+
     /// Byte offset of a line and column, both from 1, columns in characters.
     pub fn offset(&self, line: u64, column: u64) -> Option<usize> {
         let start = *self.lines.get(usize::try_from(line).ok()?.checked_sub(1)?)?;

@@ -3,6 +3,7 @@
 pub(super) mod conditions;
 mod forms;
 mod from;
+mod pushed;
 mod relations;
 
 use super::Refusal;
@@ -12,8 +13,9 @@ use super::scope::{ScopeId, Scopes, View, folded};
 use crate::schema::{Kind, Schema, ShardRef, Table};
 pub use forms::{direct_queries, is_row_by_row, is_scalar_throughout};
 use forms::{is_scalar, mentions};
+pub use pushed::{Piece, Pushed};
 use shardway_shardmap::Use;
-use sqlparser::ast::{Expr, GroupByExpr, Query, Select, SetExpr, TableWithJoins, Visit, Visitor};
+use sqlparser::ast::{Expr, GroupByExpr, ObjectName, Query, Select, SetExpr, TableWithJoins, Visit, Visitor};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -28,6 +30,25 @@ pub struct Sharded {
     pub type_oid: u32,
     /// Whether its key equals that of the first sharded table of its block, for every row that matters.
     pub colocated: bool,
+}
+
+/// A table where a statement names it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name.
+    pub name: ObjectName,
+    /// What columns are called by there: its alias, or its own name.
+    pub label: String,
+    /// Whether that is an alias.
+    pub aliased: bool,
+    /// The table.
+    pub table: Arc<Table>,
+    /// Where its key must be, if that is known.
+    pub pin: Option<Pin>,
+    /// What its rows must be like to matter, as far as that is known.
+    pub pushed: Option<Pushed>,
+    /// Whether it stands alone in its FROM, and WHERE asks no more than that.
+    pub whole: bool,
 }
 
 /// What an analysis has found.
@@ -45,6 +66,8 @@ pub struct Found {
     pub unknown: Option<String>,
     /// All mentioned tables.
     pub tables: Vec<Arc<Table>>,
+    /// Every place where a query reads one.
+    pub named: Vec<Named>,
     /// Whether a system catalog is mentioned: its object ids differ from shard to shard.
     pub system: bool,
 }
@@ -57,6 +80,8 @@ pub struct Analyzer<'a> {
     param_uses: &'a HashMap<usize, usize>,
     /// Where a parameter stands beside a column, by number, line and column of the text.
     key_uses: RefCell<HashMap<(usize, u64, u64), u32>>,
+    /// Names as they are written, and whether an alias stands behind them.
+    names: HashMap<Mention, (ObjectName, String, bool)>,
     /// Names and mentions.
     pub scopes: Scopes,
     /// Outcome.
@@ -70,6 +95,12 @@ struct Block<'q> {
     /// ON conditions that hold for some tables alone: those of outer joins, and those that an outer join follows.
     conditions: Vec<Condition<'q>>,
     queries: Vec<(Query, View, Sees)>,
+    /// Conditions that hold for every row.
+    filters: Vec<(&'q Expr, View)>,
+    /// ON conditions of outer joins, with the one table on their nullable side.
+    own_filters: Vec<(Mention, &'q Expr, View)>,
+    /// Tables that an outer join may put NULLs in the place of.
+    nullable: HashSet<Mention>,
 }
 
 /// What an outer join asks of its nullable side.
@@ -109,6 +140,7 @@ impl<'a> Analyzer<'a> {
             places,
             param_uses,
             key_uses: RefCell::default(),
+            names: HashMap::new(),
             scopes: Scopes::default(),
             found: Found::default(),
         }
@@ -228,6 +260,7 @@ impl<'a> Analyzer<'a> {
         }
         if let Some(condition) = &select.selection {
             self.conjuncts(condition, scope, facts);
+            block.filters.push((condition, scope.into()));
         }
         let mut nested = direct_queries(&select.projection);
         nested.extend(select.having.iter().flat_map(direct_queries));
@@ -287,7 +320,13 @@ impl<'a> Analyzer<'a> {
         let mut anchor = None;
         for (mention, table, conditions) in &block.tables {
             let local = self.with_conditions(facts, &block, conditions);
-            self.record(*mention, table, local.as_ref().unwrap_or(facts), &mut anchor);
+            let facts = local.as_ref().unwrap_or(facts);
+            let pin = self.record(*mention, table, facts, &mut anchor);
+            let (pushed, whole) = self.pushed(&block, *mention, table);
+            if let Some((name, label, aliased)) = self.names.remove(mention) {
+                let table = table.clone();
+                self.found.named.push(Named { name, label, aliased, table, pin, pushed, whole });
+            }
         }
         for (query, scope, sees) in &block.queries {
             let seen = if *sees == Sees::Block { facts } else { inherited };
@@ -296,8 +335,14 @@ impl<'a> Analyzer<'a> {
         Ok(())
     }
 
-    fn record(&mut self, mention: Mention, table: &Arc<Table>, facts: &Facts, anchor: &mut Option<Node>) {
-        let Kind::Sharded { key, key_type, .. } = table.kind else { return };
+    fn record(
+        &mut self,
+        mention: Mention,
+        table: &Arc<Table>,
+        facts: &Facts,
+        anchor: &mut Option<Node>,
+    ) -> Option<Pin> {
+        let Kind::Sharded { key, key_type, .. } = table.kind else { return None };
         let column = &table.columns[key].name;
         let node = (mention, column.clone());
         let colocated = facts.are_equal(anchor.get_or_insert_with(|| node.clone()), &node);
@@ -308,6 +353,11 @@ impl<'a> Analyzer<'a> {
             sources,
             column: (table.name.clone(), column.clone()),
         });
-        self.found.sharded.push(Sharded { pin, type_oid: table.columns[key].type_oid, colocated });
+        self.found.sharded.push(Sharded {
+            pin: pin.clone(),
+            type_oid: table.columns[key].type_oid,
+            colocated,
+        });
+        pin
     }
 }

@@ -53,6 +53,12 @@ impl<'a> Clauses<'a> {
         self.limit.is_some()
     }
 
+    /// ORDER BY and what it orders by, as it is written, and where that begins.
+    pub(super) fn order(&self) -> Option<(usize, &'a str)> {
+        let start = self.order?;
+        Some((start, &self.sql[start..self.limit.unwrap_or(self.end)]))
+    }
+
     /// Select items.
     pub(super) fn items(&self) -> usize {
         self.calls.len()

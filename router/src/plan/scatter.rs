@@ -250,43 +250,46 @@ impl Context<'_> {
     }
 
     pub(super) fn limit(&self, query: &Query) -> Result<(Option<Count>, Option<Count>), Refusal> {
-        match &query.limit_clause {
-            None => Ok((None, None)),
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
-                let limit = limit.as_ref().map(|e| self.count(e)).transpose()?.flatten();
-                let offset = offset.as_ref().map(|o| self.count(&o.value)).transpose()?.flatten();
-                Ok((limit, offset))
-            }
-            Some(_) => Err(Refusal::unsupported("this form of LIMIT is not supported")),
-        }
+        limits(query)
     }
+}
 
-    /// A row count; `None` where it is NULL or ALL, which is no limit.
-    fn count(&self, expr: &Expr) -> Result<Option<Count>, Refusal> {
-        let refused = || {
-            Refusal::unsupported(
-                "a LIMIT or OFFSET that is no number or parameter is not supported over several shards yet",
-            )
-        };
-        match expr {
-            Expr::Nested(inner) => self.count(inner),
-            Expr::Value(v) => match &v.value {
-                Value::Null => Ok(None),
-                Value::Number(text, _) => text.parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
-                Value::Placeholder(p) => {
-                    let number = p
-                        .strip_prefix('$')
-                        .and_then(|n| n.parse::<usize>().ok())
-                        .and_then(|n| n.checked_sub(1));
-                    number.map(|n| Some(Count::Param(n))).ok_or_else(refused)
-                }
-                Value::SingleQuotedString(text) => {
-                    text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused())
-                }
-                _ => Err(refused()),
-            },
-            _ => Err(refused()),
+/// LIMIT and OFFSET, where they are numbers or parameters.
+pub(super) fn limits(query: &Query) -> Result<(Option<Count>, Option<Count>), Refusal> {
+    match &query.limit_clause {
+        None => Ok((None, None)),
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            let limit = limit.as_ref().map(count).transpose()?.flatten();
+            let offset = offset.as_ref().map(|o| count(&o.value)).transpose()?.flatten();
+            Ok((limit, offset))
         }
+        Some(_) => Err(Refusal::unsupported("this form of LIMIT is not supported")),
+    }
+}
+
+/// A row count; `None` where it is NULL or ALL, which is no limit.
+fn count(expr: &Expr) -> Result<Option<Count>, Refusal> {
+    let refused = || {
+        Refusal::unsupported(
+            "a LIMIT or OFFSET that is no number or parameter is not supported over several shards yet",
+        )
+    };
+    match expr {
+        Expr::Nested(inner) => count(inner),
+        Expr::Value(v) => match &v.value {
+            Value::Null => Ok(None),
+            Value::Number(text, _) => text.parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
+            Value::Placeholder(p) => {
+                let number =
+                    p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+                number.map(|n| Some(Count::Param(n))).ok_or_else(refused)
+            }
+            Value::SingleQuotedString(text) => {
+                text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused())
+            }
+            _ => Err(refused()),
+        },
+        _ => Err(refused()),
     }
 }
 

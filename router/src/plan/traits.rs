@@ -1,8 +1,7 @@
 //! What a statement does beyond naming tables: the functions it calls, the locks and settings it asks for.
 
-use super::Refusal;
 use super::scope::folded;
-use sqlparser::ast::{Expr, ObjectName, Query, Statement, TableFactor, Value, Visit, Visitor};
+use sqlparser::ast::{Expr, ObjectName, Query, Select, Statement, TableFactor, Value, Visit, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -14,6 +13,8 @@ pub(super) struct Traits {
     pub(super) functions: Vec<String>,
     pub(super) volatile: bool,
     pub(super) locks: bool,
+    /// It takes or gives up a lock of the session, or makes a table that may be temporary.
+    pub(super) leaves: bool,
 }
 
 /// Built-in functions whose answer a replica, or a second call, would not repeat.
@@ -37,28 +38,15 @@ const VOLATILE: [&str; 16] = [
 ];
 
 impl Traits {
-    /// Those of a statement; an error if it takes a lock that would stay on a server.
-    pub(super) fn of(statement: &Statement) -> Result<Self, Refusal> {
+    /// Those of a statement.
+    pub(super) fn of(statement: &Statement) -> Self {
         let mut traits = Self::default();
         let _ = statement.visit(&mut traits);
-        for name in &traits.functions {
-            let session_lock = (name.starts_with("pg_advisory_lock")
-                || name.starts_with("pg_try_advisory_lock"))
-                && !name.contains("xact");
-            if session_lock {
-                return Err(Refusal {
-                    code: "0A000",
-                    message: format!(
-                        "{name} is not supported: the lock would stay on one pooled server connection"
-                    ),
-                    hint: "Use pg_advisory_xact_lock inside a transaction.",
-                });
-            }
-        }
-        Ok(traits)
+        traits
     }
 
     fn function(&mut self, name: String) {
+        self.leaves |= name.contains("advisory") && !name.contains("xact");
         self.volatile |= VOLATILE.contains(&name.as_str()) || name.contains("advisory");
         self.functions.push(name);
     }
@@ -69,6 +57,11 @@ impl Visitor for Traits {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         self.locks |= !query.locks.is_empty();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.leaves |= select.into.is_some();
         ControlFlow::Continue(())
     }
 

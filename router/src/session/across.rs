@@ -1,11 +1,12 @@
 //! Running a statement on several shards: who is asked what, and how it ends. How the answers become one is next door:
-//! `scatter.rs` puts rows together, `combine.rs` groups.
+//! `scatter.rs` puts rows together, `combine.rs` groups, `gather.rs` brings rows to one of them.
 
+use super::Session;
 use super::asked::{Asked, Window, shard_messages};
 use super::batch::Item;
+use super::gather::Client;
 use super::prepared::Prepared;
 use super::simple::Failure;
-use super::{End, Session};
 use crate::error::ClientError;
 use crate::plan::locate::Params;
 use crate::plan::scatter::Scatter;
@@ -28,6 +29,9 @@ impl Session {
         shards: Vec<ShardId>,
     ) -> Result<Tier, Failure> {
         let across = across_of(plan)?;
+        if let Across::Gather(gather) = &across {
+            return self.gather(gather, plan.access, Client::simple()).await;
+        }
         let window = Window::of(&across, None)?;
         let servers = self.open(&across, group, shards, plan.access).await?;
         match &across {
@@ -37,6 +41,8 @@ impl Session {
                 frame::put(&mut message, b'Q', &[scatter.shard_sql().as_bytes(), b"\0"].concat());
                 self.send(&servers, message.filled());
             }
+            // Run above.
+            Across::Gather(_) => {}
         }
         self.answers(&servers, &across, window, true).await
     }
@@ -55,22 +61,41 @@ impl Session {
         self.answer_before_bind(bytes, &items[..asked.bind]).await?;
         let params = Params::parse(asked.params)
             .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
+        if let Across::Gather(gather) = &across {
+            let client = Client {
+                types: &statement.types,
+                bind: asked.params,
+                describes: asked.describes,
+                bound: true,
+            };
+            let tier = self.gather(gather, statement.plan.access, client).await?;
+            self.closed(asked.closes);
+            return Ok(tier);
+        }
         let window = Window::of(&across, Some(&params))?;
         let (sql, hidden) = match &across {
             Across::Scatter(scatter) => {
                 (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
             }
             Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
+            // Run above.
+            Across::Gather(gather) => (Cow::Borrowed(gather.sql().as_bytes()), 0),
         };
         let messages = shard_messages(&sql, &statement.types, asked.params, &params, hidden);
         let servers = self.open(&across, group, shards, statement.plan.access).await?;
         self.send(&servers, messages.filled());
-        self.client.output.extend(reply::BIND_COMPLETE);
+        if !self.is_query {
+            self.client.output.extend(reply::BIND_COMPLETE);
+        }
         let tier = self.answers(&servers, &across, window, asked.describes).await?;
-        for _ in 0..asked.closes {
+        self.closed(asked.closes);
+        Ok(tier)
+    }
+
+    fn closed(&mut self, portals: usize) {
+        for _ in 0..portals {
             self.client.output.extend(reply::CLOSE_COMPLETE);
         }
-        Ok(tier)
     }
 
     /// Parse and Describe in front of the Bind. A lone Parse needs no server: the shards will say what is wrong with it.
@@ -142,15 +167,9 @@ impl Session {
         window: Window,
         describe: bool,
     ) -> Result<Tier, Failure> {
-        let limit = self.world.config.pool.query_timeout;
-        let answered = match limit.is_zero() {
-            true => self.answers_of(servers, across, window, describe).await,
-            false => {
-                let answered = self.answers_of(servers, across, window, describe);
-                let late = |_| Err(End::Fatal(ClientError::fatal("57014", "query_timeout")).into());
-                tokio::time::timeout(limit, answered).await.unwrap_or_else(late)
-            }
-        };
+        let limit = self.statement_limit();
+        let answered = limit.within(self.answers_of(servers, across, window, describe)).await;
+        let answered = answered.unwrap_or_else(|late| Err(late.into()));
         let drained = self.settle_servers(servers, &answered).await;
         // An error behind a shard's last row is an error of the statement.
         match answered.and_then(|total| drained.map(|()| total).map_err(Failure::from)) {
@@ -183,6 +202,8 @@ impl Session {
         match across {
             Across::Scatter(scatter) => self.merge(servers, scatter, window, describe).await,
             Across::Combine(combine) => self.combine(servers, combine, window, describe).await,
+            // Has a way of its own.
+            Across::Gather(_) => Ok(0),
         }
     }
 
@@ -212,7 +233,7 @@ impl Session {
         drained
     }
 
-    fn cancel_servers(&self, servers: &[usize]) {
+    pub(super) fn cancel_servers(&self, servers: &[usize]) {
         let timeout = self.world.config.pool.cancel_wait_timeout;
         for &index in servers {
             let lease = &self.servers[index].lease;
@@ -222,7 +243,7 @@ impl Session {
         }
     }
 
-    async fn drain(&mut self, servers: &[usize]) -> Result<(), ClientError> {
+    pub(super) async fn drain(&mut self, servers: &[usize]) -> Result<(), ClientError> {
         let mut failure = Ok(());
         for &index in servers {
             if let Err(error) = self.servers[index].lease.drain().await

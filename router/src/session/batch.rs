@@ -146,7 +146,9 @@ impl Session {
     /// The same with the schema read again: a relation was not known.
     pub(super) async fn understand_anew(&mut self, bytes: &[u8]) -> Vec<Item> {
         let planning = self.database.planning();
-        let reread = match self.database.refresh(Some(&planning)).await {
+        let refreshed = self.database.refresh(Some(&planning)).await;
+        self.follow_schema();
+        let reread = match refreshed {
             Ok(()) => Reread::Done,
             Err(e) => Reread::Failed(format!("the schema could not be read: {e}")),
         };
@@ -218,6 +220,7 @@ impl Session {
                 break;
             }
         }
+        super::cure::refuse_changed(&mut items);
         Some(items)
     }
 
@@ -247,6 +250,7 @@ impl Session {
         self.check_failed(&statement.plan.command)?;
         if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
             && (!statement.may_hint || statement.plan.forbidden)
+            && self.let_through(&statement.plan).is_none()
         {
             return fail(refusal.clone().into());
         }
@@ -264,12 +268,14 @@ impl Session {
         named: bool,
         reread: &Reread,
     ) -> Result<Option<Arc<Prepared>>, ClientError> {
-        let planning = self.database.planning();
+        let planning = self.planning();
         if let Some(known) = self.known_statement(tail, named, &planning) {
             return Ok(Some(known));
         }
         let planned = self.plan_text(&planning, text)?;
-        if let Some(name) = &planned.plan.unknown {
+        if let Some(name) = &planned.plan.unknown
+            && !self.may_be_temporary([&*planned.plan])
+        {
             match reread {
                 Reread::NotYet => return Ok(None),
                 Reread::Failed(why) => return Err(ClientError::error("58000", why.clone())),
@@ -292,6 +298,7 @@ impl Session {
             path: self.path.clone(),
             may_hint: planned.may_hint,
             parse_tail: tail.into(),
+            served: Arc::default(),
         });
         if named {
             self.proxy.statements.add(&statement);
@@ -347,7 +354,8 @@ impl Session {
         let key = if self.caches() { super::caching::pinned_key(&statement.plan, &values) } else { None };
         let target = match hinted {
             Some(place) => Ok(Target::One(place)),
-            None => locate(&statement.plan.route, &self.database.maps, &values),
+            None => locate(&statement.plan.route, &self.database.maps, &values)
+                .or_else(|why| self.let_through(&statement.plan).ok_or(why)),
         };
         Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target, key })
     }
@@ -359,7 +367,7 @@ impl Session {
         statement: Arc<Prepared>,
         here: &Here,
     ) -> Result<Arc<Prepared>, ClientError> {
-        let planning = self.database.planning();
+        let planning = self.planning();
         if Arc::ptr_eq(&planning, &statement.planning) && statement.path == self.path {
             return Ok(statement);
         }
@@ -375,6 +383,7 @@ impl Session {
             path: self.path.clone(),
             may_hint: statement.may_hint,
             parse_tail: statement.parse_tail.clone(),
+            served: statement.served.clone(),
         });
         if here.get(name).is_none() {
             self.name_statement(name, renewed.clone());
@@ -394,6 +403,7 @@ impl Session {
                 Item::CloseStatement { name } if name.is_empty() => self.unnamed = None,
                 Item::CloseStatement { name } => {
                     self.statements.remove(name);
+                    self.note_prepared();
                 }
                 _ => {}
             }
@@ -405,6 +415,7 @@ impl Session {
             self.unnamed = Some(statement);
         } else {
             self.statements.insert(name.to_vec(), statement);
+            self.note_prepared();
         }
     }
 
@@ -439,7 +450,8 @@ impl Session {
 
     /// The shard on which a portal of an earlier batch is.
     pub(super) fn portal_shard(&self, portal: &[u8]) -> Option<ShardRef> {
-        self.transaction.as_ref()?.portals.get(portal).copied()
+        let bound = self.transaction.as_ref().and_then(|transaction| transaction.portals.get(portal));
+        bound.copied().or_else(|| self.held_cursor(&String::from_utf8_lossy(portal)))
     }
 }
 

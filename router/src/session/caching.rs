@@ -53,7 +53,8 @@ impl Session {
     /// Whether lookups may be cached at all.
     pub(super) fn caches(&self) -> bool {
         let cache = &self.world.config.cache;
-        cache.enabled && !cache.rules.is_empty()
+        // A temporary table may stand in the place of one whose rows are kept.
+        cache.enabled && !cache.rules.is_empty() && !self.holds_anything()
     }
 
     /// Asks the cache for a simple query's answer.
@@ -204,6 +205,9 @@ impl Session {
     pub(super) fn mark_now(&mut self, access: Access) -> bool {
         if access != Access::Write {
             return true;
+        }
+        if self.is_audited() {
+            return false;
         }
         // The era first: a cache that comes between the two finds the write among those of an older one.
         let era = self.proxy.cache_era();

@@ -54,7 +54,9 @@ impl Session {
                 if own {
                     self.commit(false).await?;
                 }
-                reply::complete(&mut self.client.output, &format!("COPY {rows}"));
+                let tag = format!("COPY {rows}");
+                reply::complete(&mut self.client.output, &tag);
+                self.audit_answer(Some(vec![tag]), None);
                 Ok(())
             }
             Err(failure) => {

@@ -17,12 +17,15 @@ impl Session {
 
     /// Where a FETCH, MOVE or CLOSE goes: to the server that has the cursor, or any in hand if none has.
     pub(super) fn cursor_shard(&self, text: &str) -> Result<Option<ShardRef>, ClientError> {
-        let first = self.servers.first().map(|participant| participant.shard);
+        let mut held: Vec<_> = self.shards_with_cursors().collect();
+        held.extend(self.servers.iter().map(|participant| participant.shard));
+        held.sort_by_key(|place| (place.group.0, place.shard.0));
+        held.dedup();
+        let first = self.servers.first().map(|participant| participant.shard).or(held.first().copied());
         match cursor_name(text) {
-            None if self.servers.len() > 1 => Err(ClientError::error(
-                "0A000",
-                "CLOSE ALL in a transaction over several shards is not supported yet",
-            )),
+            None if held.len() > 1 => {
+                Err(ClientError::error("0A000", "CLOSE ALL over several shards is not supported yet"))
+            }
             None => Ok(first),
             Some(name) => Ok(self.portal_shard(name.as_bytes()).or(first)),
         }

@@ -2,13 +2,15 @@
 
 use super::Session;
 use crate::error::ClientError;
+pub(super) use crate::plan::hinted::group as plan_group;
 use crate::plan::locate::{Target, Values, locate};
-use crate::plan::{Access, Plan, Refusal};
+use crate::plan::{Access, Plan, Refusal, hinted};
 use crate::plan_cache::Planning;
 use crate::schema::{GroupId, ShardRef};
-use crate::sql::hint::{self, Hint};
+use crate::sql::command::Command;
 use crate::sql::scan::{Literal, Scan};
-use shardway_shardmap::{CanonicalKey, ShardId};
+use shardway_config::PoolMode;
+use shardway_shardmap::ShardId;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -51,6 +53,17 @@ pub enum Decided {
     Unclosed,
 }
 
+impl Decided {
+    /// The plans of its statements.
+    fn plans(&self) -> Vec<&Plan> {
+        match self {
+            Self::One(decision) => vec![&decision.plan],
+            Self::Many(all) => all.iter().map(|(_, decision)| &*decision.plan).collect(),
+            Self::Empty | Self::Unclosed => Vec::new(),
+        }
+    }
+}
+
 impl Session {
     /// Recognises a simple query. Relations that are not known make the schema be read again, once.
     pub(super) async fn decide(
@@ -60,9 +73,9 @@ impl Session {
     ) -> Result<Decided, ClientError> {
         let decided = match decided {
             Some(decided) => decided,
-            None => self.database.with_planning(|planning| self.decide_with(planning, text))?,
+            None => self.with_planning(|planning| self.decide_with(planning, text))?,
         };
-        if !has_unknown(&decided) {
+        if !has_unknown(&decided) || self.may_be_temporary(decided.plans()) {
             return Ok(decided);
         }
         Box::pin(self.decide_anew(text)).await
@@ -75,7 +88,8 @@ impl Session {
             .refresh(Some(&planning))
             .await
             .map_err(|e| ClientError::error("58000", format!("the schema could not be read: {e}")))?;
-        let decided = self.decide_with(&self.database.planning(), text)?;
+        self.follow_schema();
+        let decided = self.decide_with(&self.planning(), text)?;
         match unknown(&decided) {
             // Sent to one shard it could be answered from rows of that shard alone, if the table appeared meanwhile.
             Some(name) if !self.database.planning().schema.is_unsharded() => {
@@ -145,7 +159,7 @@ impl Session {
                 let target = plan.plain.then(|| locate(&plan.route, &self.database.maps, &values).ok());
                 target.flatten().map(|target| (target, plan.access))
             };
-            self.database.with_planning(|planning| planning.look(scan, &self.path, place)).flatten()
+            self.with_planning(|planning| planning.look(scan, &self.path, place)).flatten()
         })
     }
 
@@ -154,7 +168,8 @@ impl Session {
         let values = Values { text, literals: &scan.literals, params: None, types: &[] };
         let target = match self.hinted(text, scan.has_block_comment, &plan)? {
             Some(place) => Ok(Target::One(place)),
-            None => locate(&plan.route, &self.database.maps, &values),
+            None => locate(&plan.route, &self.database.maps, &values)
+                .or_else(|why| self.let_through(&plan).ok_or(why)),
         };
         let key = if self.caches() { super::caching::pinned_key(&plan, &values) } else { None };
         Ok(Decision { plan, target, key })
@@ -193,39 +208,26 @@ impl Session {
         if plan.command == crate::sql::command::Command::Cursor {
             return self.cursor_shard(text);
         }
-        if !may_be || plan.forbidden {
-            return Ok(None);
-        }
-        let bad = |what: String| ClientError::error("22023", what);
-        let hint = hint::find(text).map_err(|e| bad(format!("the hint \"{}\" is not understood", e.0)))?;
-        let group = plan_group(plan);
-        match hint {
-            None => Ok(None),
-            Some(Hint::Shard(n)) => {
-                let count = self.database.maps[group.0].shard_count();
-                if n >= count {
-                    return Err(bad(format!(
-                        "there is no shard {n}: the group has shards 0 to {}",
-                        count - 1
-                    )));
-                }
-                Ok(Some(ShardRef { group, shard: ShardId(n) }))
-            }
-            Some(Hint::Key(key)) => {
-                let key = match key.parse::<i64>() {
-                    Ok(n) if n.to_string() == key => CanonicalKey::Int(n),
-                    _ => CanonicalKey::Text(key.into()),
-                };
-                let shard = self.database.maps[group.0].locate(&key).map_err(|e| bad(e.to_string()))?;
-                Ok(Some(ShardRef { group, shard }))
-            }
-        }
+        if may_be { hinted::place(&self.database.maps, plan, text) } else { Ok(None) }
+    }
+
+    /// What would leave something on a server that others use, and may on one that stays with the session.
+    pub(super) fn let_through(&self, plan: &Plan) -> Option<Target> {
+        let may = self.mode == PoolMode::Session
+            && plan.forbidden
+            && matches!(plan.command, Command::Plannable | Command::Explain)
+            && self.with_planning(|planning| planning.schema.is_unsharded());
+        may.then_some(Target::Any(GroupId(0)))
     }
 
     /// A shard of a group, where any will do: the one that works for the session already, else the next in turn.
     pub(super) fn any_shard(&mut self, group: GroupId) -> ShardRef {
         if let Some(participant) = self.servers.iter().find(|p| p.shard.group == group) {
             return participant.shard;
+        }
+        // One that stays with the session has room for all that it asks.
+        if let Some(kept) = self.kept.iter().find(|p| p.shard.group == group) {
+            return kept.shard;
         }
         if let Some((at, _)) = self.leased.as_ref().filter(|(at, _)| at.group == group) {
             return *at;
@@ -239,17 +241,6 @@ impl Session {
 /// Where statements are described before their key is known: object ids differ from shard to shard, so always there.
 pub(super) fn first_shard(group: GroupId) -> ShardRef {
     ShardRef { group, shard: ShardId(0) }
-}
-
-/// The group that a hint's shard number belongs to: that of the tables the statement names.
-pub(super) fn plan_group(plan: &Plan) -> GroupId {
-    use crate::plan::Route;
-    match &plan.route {
-        Route::Any(group) | Route::Everywhere(group) | Route::Keyed { group, .. } => *group,
-        Route::One(place) => place.group,
-        Route::Across(across) => across.group(),
-        Route::Refuse(_) => plan.writes.first().and_then(|t| t.group()).unwrap_or(GroupId(0)),
-    }
 }
 
 /// CREATE [OR REPLACE] FUNCTION or PROCEDURE: its body may have semicolons of its own.

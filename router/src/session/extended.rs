@@ -2,10 +2,11 @@
 
 use super::batch::{Batch, Item};
 use super::caching::Asked;
+use super::cure::{Exchanged, left};
 use super::decide::first_shard;
 use super::parameters::with_values;
 use super::pieces::bound_here;
-use super::relay::{Capture, Exchange, Relay, Step};
+use super::relay::{Capture, Exchange, Outcome, Relay, Step};
 use super::simple::Failure;
 use super::{End, Session};
 use crate::plan::locate::{Params, Target};
@@ -14,6 +15,7 @@ use crate::schema::ShardRef;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
+use std::collections::VecDeque;
 
 /// Bytes of a ReadyForQuery message.
 const READY_LEN: usize = 6;
@@ -63,6 +65,7 @@ impl Session {
         {
             self.statement_failed(error)?;
         }
+        self.check_mode()?;
         self.release();
         self.ready();
         Ok(())
@@ -111,7 +114,7 @@ impl Session {
                     continue;
                 }
                 Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. } => {
-                    group.get_or_insert(super::decide::plan_group(&statement.plan));
+                    group.get_or_insert(crate::plan::hinted::group(&statement.plan));
                     (&statement.plan, None)
                 }
                 Item::CloseStatement { .. } => continue,
@@ -148,6 +151,9 @@ impl Session {
         access: Access,
         batch: &Batch,
     ) -> Result<Progress, Failure> {
+        let audited = self.audits_items(&batch.items);
+        // ReadyForQuery comes when the lines are written.
+        let ready = self.listening.is_none() && !audited;
         let failed = match self.ask_cache_for_batch(batch).await {
             Asked::Hit(answer) => {
                 self.client.output.extend(&answer);
@@ -159,24 +165,30 @@ impl Session {
                 let mut capture = self.capture();
                 let access = Access::ReadPrimary;
                 let done =
-                    self.unit(shard, access, &batch.bytes, &batch.items, true, Some(&mut capture)).await;
+                    self.unit(shard, access, &batch.bytes, &batch.items, ready, Some(&mut capture)).await;
                 let failed = done?;
                 if !failed {
-                    self.finish_fill(ticket, ttl, &capture, READY_LEN);
+                    self.finish_fill(ticket, ttl, &capture, if ready { READY_LEN } else { 0 });
                 }
                 failed
             }
             Asked::Primary => {
-                self.unit(shard, Access::ReadPrimary, &batch.bytes, &batch.items, true, None).await?
+                self.unit(shard, Access::ReadPrimary, &batch.bytes, &batch.items, ready, None).await?
             }
             Asked::No => {
+                if audited {
+                    self.audit_items(&batch.items).await?;
+                }
                 for item in &batch.items {
                     if let Item::Bind { statement, key, .. } = item {
                         self.begin_write(&statement.plan, key.as_deref()).await;
                     }
                 }
-                let done = self.unit(shard, access, &batch.bytes, &batch.items, true, None).await;
+                let done = self.unit(shard, access, &batch.bytes, &batch.items, ready, None).await;
                 self.end_write().await;
+                if audited {
+                    self.audit_ends(done.as_ref().err(), matches!(done, Ok(true))).await;
+                }
                 done?
             }
         };
@@ -186,7 +198,7 @@ impl Session {
                 self.after_ddl(&statement.plan).await;
             }
         }
-        Ok(Progress { failed, ready: true })
+        Ok(Progress { failed, ready })
     }
 
     /// Sends items to one shard, with a Sync behind them. Whether the answer is an error.
@@ -200,36 +212,97 @@ impl Session {
         capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
-        self.write_batch(index, bytes, items);
+        for item in items {
+            if let Item::Bind { statement, .. } = item {
+                self.doubt_by(index, &statement.plan, &statement.text);
+            }
+        }
+        self.prove(index, items).await?;
+        let above = self.write_batch(index, bytes, items);
+        let curable = self.transaction.is_none().then_some(above);
+        let exchange = Exchange::extended(ready).curable(curable);
+        match self.exchange(index, items, exchange, capture).await? {
+            Exchanged::Sick(ailment) => {
+                let said = items.len() - left(&self.script);
+                Box::pin(self.cure(index, bytes, items, ready, ailment, said)).await
+            }
+            Exchanged::Done(outcome, shapes) => self.land_unit(shard, bytes, items, outcome, shapes).await,
+        }
+    }
+
+    /// Sends what was written for a server, and its answer to the client.
+    pub(super) async fn exchange(
+        &mut self,
+        index: usize,
+        items: &[Item],
+        exchange: Exchange,
+        capture: Option<&mut Capture>,
+    ) -> Result<Exchanged, Failure> {
+        if self.is_query {
+            answer_as_query(&mut self.script, items);
+        }
+        let limit = self.statement_limit();
+        let (hides, moved) = (self.hides_parameters, self.moved);
+        let tells_tags = self.wants_tags();
         let server = &mut self.servers[index].lease;
-        let mut exchange = Exchange::extended(ready);
+        let mut exchange = exchange.moving(moved).hiding_parameters(hides).telling_tags(tells_tags);
         let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
-        let limit = self.world.config.pool.query_timeout;
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);
-                let failed = outcome.error.is_some();
-                if failed {
-                    self.proxy.metrics.server_errors.inc();
-                    self.after_error(index, items);
-                } else {
-                    self.settle(items, 0);
+                if tells_tags {
+                    self.audit_answer(exchange.tags.take(), outcome.error);
                 }
-                self.heard(index);
-                self.remember_portals(shard, items);
-                if !failed {
-                    self.remember_set_config(shard, bytes.filled(), items).await;
-                }
-                let index = self.servers.iter().position(|p| p.shard == shard).unwrap_or(index);
-                self.follow(index, outcome.status);
-                Ok(failed)
+                let done = Exchanged::Done(outcome, exchange.shapes);
+                Ok(exchange.ailment.map_or(done, Exchanged::Sick))
             }
             Err(broken) => Err(Failure::Statement(self.broken(index, broken)?)),
         }
     }
 
+    /// The answer to a unit is through. Whether it is an error.
+    pub(super) async fn land_unit(
+        &mut self,
+        shard: ShardRef,
+        bytes: &Buffer,
+        items: &[Item],
+        outcome: Outcome,
+        shapes: Vec<Vec<u8>>,
+    ) -> Result<bool, Failure> {
+        let index = self.servers.iter().position(|p| p.shard == shard).unwrap_or_default();
+        let failed = outcome.error.is_some();
+        if failed {
+            self.proxy.metrics.server_errors.inc();
+            self.after_error(index, items);
+        } else {
+            self.settle(items, 0);
+        }
+        self.told_shapes(index, items, shapes);
+        self.heard(index);
+        self.remember_portals(shard, items);
+        if !failed {
+            self.remember_set_config(shard, bytes.filled(), items).await;
+        }
+        if outcome.status == b'I' && self.listening.is_some() {
+            Box::pin(self.settle_notifications()).await;
+        }
+        let index = self.servers.iter().position(|p| p.shard == shard).unwrap_or(index);
+        self.follow(index, outcome.status);
+        Ok(failed)
+    }
+
     /// After an error the server skipped the rest: what was to be prepared or closed there is not.
     pub(super) fn after_error(&mut self, index: usize, items: &[Item]) {
+        let (undone, unnamed_gone) = self.unwind(index);
+        self.settle(items, undone);
+        if unnamed_gone {
+            self.unnamed = None;
+        }
+    }
+
+    /// Takes back what was noted of steps that the server skipped. How many of the client's that prepare or close a
+    /// statement there were, and whether its unnamed one is gone.
+    pub(super) fn unwind(&mut self, index: usize) -> (usize, bool) {
         let mut undone = 0;
         let script = std::mem::take(&mut self.script);
         // The first step that is left is the one that failed; a Parse gives up the old unnamed statement before it does.
@@ -246,13 +319,14 @@ impl Session {
                 Step::SwallowParse(id) => server.prepared.remove(id),
                 Step::SwallowClose(id) => server.prepared.restore(id),
                 Step::ForwardUnnamed | Step::KnownParse(_) | Step::Fabricate(_) => undone += 1,
-                Step::Forward | Step::Swallow => {}
+                Step::Forward
+                | Step::ForwardShape
+                | Step::ForwardRows
+                | Step::Swallow
+                | Step::SwallowNoData => {}
             }
         }
-        self.settle(items, undone);
-        if unnamed_gone {
-            self.unnamed = None;
-        }
+        (undone, unnamed_gone)
     }
 
     pub(super) fn remember_portals(&mut self, shard: ShardRef, items: &[Item]) {
@@ -261,7 +335,7 @@ impl Session {
         for item in items {
             if let Item::Bind { portal, statement, .. } = item {
                 transaction.portals.insert(portal.clone(), shard);
-                if statement.plan.command == Command::Declare {
+                if matches!(statement.plan.command, Command::Declare { .. }) {
                     declared.push(statement.clone());
                 }
             }
@@ -289,6 +363,11 @@ impl Session {
         }
     }
 
+    /// Whether servers take part in what the command does.
+    pub(super) fn reaches_servers(&self, command: &Command) -> bool {
+        *command == Command::Execute || self.is_servers(command)
+    }
+
     /// Whether servers run the command; else the session answers itself.
     pub(super) fn is_servers(&self, command: &Command) -> bool {
         match command {
@@ -298,16 +377,38 @@ impl Session {
             | Command::Savepoint
             | Command::SetLocal { .. }
             | Command::Set { .. }
+            | Command::Characteristics
             | Command::Reset { .. }
             | Command::DiscardAll
+            | Command::Discard(_)
+            | Command::Prepare
+            | Command::Execute
             | Command::Deallocate(_)
+            | Command::Listen
             | Command::Unlisten
+            | Command::ListeningChannels
             | Command::Empty => false,
-            // Without a transaction there is no cursor.
-            Command::Cursor => !self.servers.is_empty(),
+            // Without a transaction there is no cursor but one that was held.
+            Command::Cursor => !self.servers.is_empty() || self.shards_with_cursors().next().is_some(),
             _ => true,
         }
     }
+}
+
+/// Messages of ours in the place of a Query: what answers them alone is not the client's. They are a Parse, or Bind,
+/// Describe and Execute.
+fn answer_as_query(script: &mut VecDeque<Step>, items: &[Item]) {
+    if let [Item::Parse { .. }] = items {
+        script.retain(|step| !matches!(step, Step::KnownParse(_)));
+        for step in script {
+            if let Step::ForwardParse(id) = *step {
+                *step = Step::SwallowParse(id);
+            }
+        }
+        return;
+    }
+    let answers = script.iter_mut().rev().skip(1).zip([Step::SwallowNoData, Step::Swallow]);
+    answers.for_each(|(step, instead)| *step = instead);
 }
 
 /// How far a batch came.

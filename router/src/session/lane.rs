@@ -6,6 +6,7 @@
 //! which knows everything; what was found out on the way there is handed over ([`Work`]).
 
 use super::batch::{Batch, Item, Reread};
+use super::cure::{Again, unproven};
 use super::decide::{Decided, Decision};
 use super::quick::Quick;
 use super::relay::{Broken, Exchange, MAX_AHEAD, Outcome, Relay};
@@ -21,7 +22,7 @@ use crate::schema::ShardRef;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
-use shardway_pool::{Asked, Lease, Turn};
+use shardway_pool::{Asked, Turn};
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -45,6 +46,8 @@ pub(super) enum Work {
     Batch(Batch),
     /// A batch of the usual form, to be put back.
     Quick(Quick),
+    /// A batch that is to be sent once more.
+    Again(Box<Again>),
 }
 
 /// What a statement in the fast lane came as.
@@ -54,7 +57,7 @@ enum Came {
     /// A Query that ends the transaction.
     End,
     /// A batch of the usual form.
-    Quick,
+    Quick(Quick),
     /// Any other batch.
     Batch(Batch),
 }
@@ -99,8 +102,10 @@ impl Session {
     /// Runs statements as long as they fit.
     pub(super) fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, End>> {
         loop {
-            if self.flight.is_some() {
-                ready!(self.poll_flight(cx))?;
+            if self.flight.is_some()
+                && let Some(again) = ready!(self.poll_flight(cx))?
+            {
+                return Poll::Ready(Ok(Next::Long(Some(Work::Again(again)))));
             }
             if self.queued.is_some()
                 && let Departure::Long(work) = ready!(self.poll_queued(cx))?
@@ -114,10 +119,13 @@ impl Session {
                 return Poll::Ready(Ok(Next::Long(None)));
             }
             if self.client.input.is_empty() {
+                if self.listening.is_some() && self.has_mail() {
+                    return Poll::Ready(Ok(Next::Long(None)));
+                }
                 if self.registration.handle.destination().is_some() && self.transaction.is_none() {
                     return Poll::Ready(Ok(Next::Move));
                 }
-                if !self.idle_limit().0.is_zero() {
+                if !self.idle_limit().is_none() {
                     return Poll::Ready(Ok(Next::Long(None)));
                 }
                 match ready!(self.client.poll_fill(cx)) {
@@ -133,8 +141,8 @@ impl Session {
     }
 
     /// Whether a shutdown or a reload is to be looked at.
-    fn is_disturbed(&self) -> bool {
-        self.proxy.stage() != Phase::Serving || self.proxy.generation() != self.world.generation
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.proxy.stage() >= Phase::Draining || self.proxy.generation() != self.world.generation
     }
 
     /// Takes up the next message, if it is one for the fast lane.
@@ -143,13 +151,16 @@ impl Session {
             Ok(Some(header)) if header.len <= self.client.input.len() => header,
             _ => return Departure::Long(None),
         };
+        self.follow_schema();
         let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
-        if implicit || self.caches() || !self.world.config.pool.query_timeout.is_zero() {
+        let rarely = implicit || self.listening.is_some();
+        if rarely || self.caches() || self.is_timed() {
             return Departure::Long(None);
         }
         self.now = Instant::now();
+        self.note_request();
         match whole.tag {
-            b'Q' => self.depart_simple(whole.len),
+            b'Q' if !self.extended_only => self.depart_simple(whole.len),
             b'P' | b'B' if self.has_failed() => self.depart_batch(),
             b'P' | b'B' => self.depart_quick().unwrap_or_else(|| self.depart_batch()),
             _ => Departure::Long(None),
@@ -173,7 +184,7 @@ impl Session {
                 None => Departure::Long(Some(work)),
             };
         }
-        let Ok(decided) = self.database.with_planning(|planning| self.decide_with(planning, text)) else {
+        let Ok(decided) = self.with_planning(|planning| self.decide_with(planning, text)) else {
             return Departure::Long(None);
         };
         let place = match &decided {
@@ -205,7 +216,10 @@ impl Session {
     fn depart_begin(&mut self, text: &str, len: usize, decided: Decided) -> Departure {
         let message = self.take(len);
         match self.begin_now(text) {
-            true => Departure::Done,
+            true => {
+                self.meter_answer(self.now);
+                Departure::Done
+            }
             false => Departure::Long(Some(Work::Simple(message, Some(decided)))),
         }
     }
@@ -243,6 +257,7 @@ impl Session {
         match self.acquire_now(shard, access) {
             Seat::Taken(index) => self.launch(index, work),
             Seat::Queued(turn) => {
+                self.registration.handle.waits(self.now);
                 self.queued = Some(Queued { turn, shard, access, work });
                 Departure::Gone
             }
@@ -256,6 +271,8 @@ impl Session {
         let server = &mut self.servers[index].lease;
         let opening = self.transaction.is_some() && server.status == b'I';
         if opening {
+            // As every Query, it ends the unnamed statement there; the client's own is another matter.
+            server.unnamed = None;
             server.wire.output.extend(BEGIN);
             server.outstanding += 1;
         }
@@ -268,16 +285,44 @@ impl Session {
                 (Exchange::simple(true), Came::Simple)
             }
             Work::Batch(batch) => {
-                self.write_batch(index, &batch.bytes, &batch.items);
-                (Exchange::extended(true), Came::Batch(batch))
+                if unproven(server, &batch.items).is_some() {
+                    return self.step_back(index, Work::Batch(batch));
+                }
+                let above = self.write_batch(index, &batch.bytes, &batch.items);
+                let curable = self.transaction.is_none().then_some(above);
+                (Exchange::extended(true).curable(curable), Came::Batch(batch))
             }
             Work::Quick(quick) => {
-                self.write_quick(index, &quick);
-                (Exchange::extended(true), Came::Quick)
+                if !self.write_quick(index, &quick) {
+                    return self.step_back(index, Work::Quick(quick));
+                }
+                // Execute is the last.
+                let curable = self.transaction.is_none().then_some(1);
+                (Exchange::extended(true).curable(curable), Came::Quick(quick))
             }
+            Work::Again(_) => return Departure::Long(Some(work)),
         };
         self.flight = Some(Flight { exchange: exchange.opening(opening), shard, came });
         Departure::Gone
+    }
+
+    /// A statement that has its server turns out to be for the long way. It finds the server there.
+    fn step_back(&mut self, index: usize, work: Work) -> Departure {
+        let server = &mut self.servers[index].lease;
+        if server.status == b'I' {
+            // A BEGIN that was to go out with it.
+            server.wire.output.clear();
+            server.outstanding = 0;
+            let participant = self.servers.swap_remove(index);
+            self.registration.handle.targets().clear();
+            if self.needs(&participant) {
+                self.lay_by(participant);
+            } else {
+                self.leased = Some((participant.shard, participant.lease));
+            }
+        }
+        self.unmark_now();
+        Departure::Long(Some(work))
     }
 
     /// Waits for the statement's turn. A client that leaves gives up its place.
@@ -294,10 +339,14 @@ impl Session {
         let Some(Queued { shard, access, work, .. }) = self.queued.take() else {
             return Poll::Ready(Ok(Departure::Gone));
         };
+        self.registration.handle.waits_no_more();
+        if let Ok(lease) = &leased {
+            self.meter_wait(self.now, lease);
+        }
         Poll::Ready(match leased.map_err(no_lease) {
-            Ok(lease) => match self.board(shard, lease, access) {
+            Ok(lease) => match self.board(Participant::new(shard, lease), access) {
                 Ok(index) => Ok(self.launch(index, work)),
-                Err(lease) => {
+                Err(Participant { lease, .. }) => {
                     self.leased = Some((shard, lease));
                     Ok(Departure::Long(Some(work)))
                 }
@@ -310,18 +359,28 @@ impl Session {
     fn turned_away(&mut self, error: ClientError) -> Result<(), End> {
         self.fail(Failure::Statement(error))?;
         self.ready();
+        self.meter_answer(Instant::now());
         Ok(())
     }
 
     /// Writes items for a server, with a Sync behind them.
-    pub(super) fn write_batch(&mut self, index: usize, bytes: &Buffer, items: &[Item]) {
+    /// Gives how many steps of the script there are from the first Execute on.
+    pub(super) fn write_batch(&mut self, index: usize, bytes: &Buffer, items: &[Item]) -> usize {
         let server = &mut self.servers[index].lease;
         self.script.clear();
         let max = server.max_prepared.max(1);
-        let mut writer = Writer { server, script: &mut self.script, max };
-        items.iter().for_each(|item| writer.item(bytes.filled(), item));
+        let tally = self.meter.tally();
+        let mut writer = Writer { server, script: &mut self.script, tally, max };
+        let mut executes_at = None;
+        for item in items {
+            if let (None, Item::Portal { tag: b'E', .. }) = (executes_at, item) {
+                executes_at = Some(writer.script.len());
+            }
+            writer.item(bytes.filled(), item);
+        }
         server.wire.output.extend(SYNC);
         server.outstanding += 1;
+        executes_at.map_or(0, |at| self.script.len() - at)
     }
 
     /// The shard, if there is one without further thought.
@@ -348,19 +407,33 @@ impl Session {
         if !self.servers.is_empty() || self.transaction.as_ref().is_some_and(|t| !t.opens_plainly()) {
             return Seat::None;
         }
+        if let Some(kept) = self.take_kept(shard) {
+            return match self.board(kept, access) {
+                Ok(index) => {
+                    self.servers[index].lease.used_until = None;
+                    Seat::Taken(index)
+                }
+                Err(kept) => {
+                    self.kept.push(kept);
+                    Seat::None
+                }
+            };
+        }
         let (server, replica) = self.choose(shard, access, self.transaction.is_some());
         if !replica && self.database.shard(shard).lacks_primary() {
             return Seat::None;
         }
         match self.pool(&server).ask(self.now) {
-            Asked::Lease(lease) => match self.board(shard, lease, access) {
+            Asked::Lease(lease) => match self.board(Participant::new(shard, lease), access) {
                 Ok(index) => {
+                    self.meter_lease();
                     if replica {
                         self.proxy.metrics.replica_reads.inc();
                     }
                     Seat::Taken(index)
                 }
-                Err(lease) => {
+                Err(Participant { lease, .. }) => {
+                    self.meter_lease();
                     self.leased = Some((shard, lease));
                     Seat::None
                 }
@@ -372,41 +445,44 @@ impl Session {
     }
 
     /// Takes a server in hand, if the client's settings are in place there.
-    fn board(&mut self, shard: ShardRef, lease: Lease, access: Access) -> Result<usize, Lease> {
-        if !Arc::ptr_eq(&lease.settings, &self.settings) || !self.mark_now(access) {
-            return Err(lease);
+    fn board(&mut self, mut participant: Participant, access: Access) -> Result<usize, Participant> {
+        if !Arc::ptr_eq(&participant.lease.settings, &self.settings) || !self.mark_now(access) {
+            return Err(participant);
         }
-        self.servers.push(Participant { shard, lease, wrote: access == Access::Write });
+        participant.wrote = access == Access::Write;
+        self.servers.push(participant);
         let index = self.servers.len() - 1;
         self.tell(index);
         self.publish_cancel_targets();
         Ok(index)
     }
 
-    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(())) };
+    /// Ready when the answer is through, with the batch if it is to be sent once more.
+    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Box<Again>>, End>> {
+        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(None)) };
         let Some(index) = self.servers.iter().position(|p| p.shard == flight.shard) else {
             unreachable!("a flight's server stays in hand")
         };
         let server = &mut self.servers[index].lease;
         let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange);
         let landed = ready!(relay.poll(cx));
-        let Some(Flight { came, .. }) = self.flight.take() else { return Poll::Ready(Ok(())) };
+        let Some(Flight { came, exchange, shard }) = self.flight.take() else { return Poll::Ready(Ok(None)) };
         Poll::Ready(match (landed, came) {
+            (Ok(_), came) if exchange.ailment.is_some() => Ok(again(shard, came, exchange)),
             (Ok(outcome), Came::End) => {
                 self.land_end(index, outcome);
-                Ok(())
+                Ok(None)
             }
             (Ok(outcome), came) => {
-                self.land(index, outcome, &came);
-                Ok(())
+                self.land(index, outcome, &came, exchange.shapes);
+                Ok(None)
             }
-            (Err(broken), came) => self.crash(index, broken, matches!(came, Came::End)),
+            (Err(broken), came) => self.crash(index, broken, matches!(came, Came::End)).map(|()| None),
         })
     }
 
     /// The answer is through.
-    fn land(&mut self, index: usize, outcome: Outcome, came: &Came) {
+    fn land(&mut self, index: usize, outcome: Outcome, came: &Came, shapes: Vec<Vec<u8>>) {
         self.answered(index);
         let failed = outcome.error.is_some();
         if failed {
@@ -416,16 +492,18 @@ impl Session {
         let items = if let Came::Batch(batch) = came { &batch.items[..] } else { &[] };
         match came {
             Came::Simple | Came::End => {}
-            Came::Quick | Came::Batch(_) if failed => self.after_error(index, items),
-            Came::Quick | Came::Batch(_) => self.settle(items, 0),
+            Came::Quick(_) | Came::Batch(_) if failed => self.after_error(index, items),
+            Came::Quick(_) | Came::Batch(_) => self.settle(items, 0),
         }
+        self.told_shapes(index, items, shapes);
         self.remember_portals(shard, items);
-        if let (Came::Quick, Some(transaction)) = (came, &mut self.transaction) {
+        if let (Came::Quick(_), Some(transaction)) = (came, &mut self.transaction) {
             transaction.portals.insert(Vec::new(), shard);
         }
         self.heard(index);
         self.follow(index, outcome.status);
         self.unmark_now();
+        self.meter_answer(self.answered.unwrap_or(self.now));
         let statements =
             if let Came::Batch(_) = came { items.iter().filter(|i| is_bind(i)).count() } else { 1 };
         for _ in 0..statements {
@@ -436,13 +514,14 @@ impl Session {
     /// The transaction has ended, one way or the other.
     fn land_end(&mut self, index: usize, outcome: Outcome) {
         self.answered(index);
-        self.answered = None;
+        let end = self.answered.take().unwrap_or(self.now);
         if outcome.error.is_some() {
             self.proxy.metrics.server_errors.inc();
         }
         self.heard(index);
         self.follow(index, outcome.status);
         self.unmark_now();
+        self.meter_answer(end);
         self.proxy.metrics.local();
     }
 
@@ -457,8 +536,21 @@ impl Session {
         self.unmark_now();
         self.release();
         self.ready();
+        self.meter_answer(Instant::now());
         Ok(())
     }
+}
+
+/// A batch that is to be sent once more.
+fn again(shard: ShardRef, came: Came, exchange: Exchange) -> Option<Box<Again>> {
+    let ailment = exchange.ailment?;
+    let work = match came {
+        Came::Quick(quick) => Work::Quick(quick),
+        Came::Batch(batch) => Work::Batch(batch),
+        // These have no script, and nothing that is out of date.
+        Came::Simple | Came::End => return None,
+    };
+    Some(Box::new(Again { shard, work, ailment }))
 }
 
 /// Whether a text may be one that [`Session::known_place`] knows: what controls transactions never is.

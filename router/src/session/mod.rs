@@ -5,41 +5,57 @@
 
 mod across;
 mod asked;
+mod audited;
 mod batch;
 mod caching;
 mod combine;
 mod copy_in;
 mod copy_out;
+mod cure;
 mod cursors;
 mod decide;
 mod extended;
+mod gather;
+mod kept;
 mod lane;
+mod limit;
+mod listen;
+mod meter;
 mod parameters;
+mod patience;
 mod pieces;
 mod prepared;
 mod quick;
 pub mod relay;
+mod row_shape;
 mod savepoints;
 mod scatter;
 mod servers;
 mod simple;
+mod sql_prepared;
+mod temporary;
 mod transaction;
 mod words;
 mod writer;
 
 use crate::database::Database;
 use crate::error::{ClientError, Severity};
+use crate::handle::ClientHandle;
+use crate::limits::Timeouts;
 use crate::plan::Tier;
 use crate::plan_cache::SearchPath;
-use crate::proxy::{ClientHandle, Phase, Proxy, World};
+use crate::proxy::{Phase, Proxy, World};
 use crate::reply;
 use crate::schema::ShardRef;
 use crate::workers::WorkerId;
 use caching::WriteMark;
 use lane::{Next, Work};
+use listen::Listening;
+use meter::Meter;
 use prepared::Prepared;
 use relay::Step;
-use servers::Participant;
+use servers::{Participant, cancel_abandoned};
+use shardway_config::PoolMode;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame::{self, HEADER};
@@ -53,6 +69,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use temporary::OwnPlanning;
 use transaction::Transaction;
 
 pub use parameters::{Told, is_utf8};
@@ -98,6 +115,9 @@ impl Drop for Registration {
     }
 }
 
+/// How long a process that is about to end waits for the first words of those who have connected.
+pub const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// One client's session.
 pub struct Session {
     /// Before the servers: it goes first.
@@ -121,12 +141,30 @@ pub struct Session {
     transaction: Option<Transaction>,
     /// Servers in hand.
     servers: Vec<Participant>,
+    /// Servers that stay with it while they do nothing for it, one for a shard.
+    kept: Vec<Participant>,
+    /// When servers are given back.
+    mode: PoolMode,
+    /// A server that it kept is lost, and what was on it.
+    is_bereft: bool,
+    /// The schema with the session's own temporary tables in it, while it has some on one of several shards.
+    own: Option<OwnPlanning>,
     /// Pools that it leased from; those of the present world.
     pools: Vec<(Arc<Server>, Arc<Pool>)>,
     /// When the message that is being worked on was taken up.
     now: Instant,
+    /// When the session began; `now` is the same until the first message.
+    arrived: Instant,
     /// When the last server's answer was through; `None` until there is one.
     answered: Option<Instant>,
+    /// What it has counted.
+    meter: Meter,
+    /// Whether simple queries are refused (PgBouncer's `disable_pqexec`).
+    extended_only: bool,
+    /// How long things may take.
+    timeouts: Timeouts,
+    /// When the transaction began; outside of one, the last message.
+    began: Instant,
     /// How far replicas must be, shard by shard of each group.
     barriers: HashMap<(usize, u32), ReadBarrier>,
     /// After an error in a batch that ended with Flush: messages are ignored up to Sync.
@@ -144,10 +182,18 @@ pub struct Session {
     mark: Option<WriteMark>,
     /// A server was lost while it wrote: nobody knows what it did.
     outcome_unknown: bool,
+    /// The messages that run are the session's own, and their answer is that to a Query.
+    is_query: bool,
+    /// Parameters of a statement that is described are not the client's.
+    hides_parameters: bool,
     /// Servers are not given back yet: what a statement did to them is still to be noted.
     holding: bool,
     /// Rotates over shards where any will do.
     next_shard: u32,
+    /// What it has to tell the audit log, once it has written something with that on.
+    trail: Option<Box<audited::Trail>>,
+    /// What it listens to, if it does.
+    listening: Option<Box<Listening>>,
 }
 
 /// Messages larger than this are refused before a byte of their body is kept.
@@ -160,7 +206,13 @@ impl Session {
     /// A session for a client that has logged in.
     pub fn new(proxy: Arc<Proxy>, world: Arc<World>, client: Wire, greeting: Greeting) -> Box<Self> {
         let settings = proxy.settings.share(greeting.settings);
+        let mode = world.pool_mode(&greeting.database, &greeting.user);
+        let timeouts = world.timeouts(&greeting.database, &greeting.user);
         let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
+        let meter = Meter::new(&proxy, &greeting.database.name, &client);
+        let now = Instant::now();
+        let extended_only =
+            world.config.pgbouncer.as_ref().is_some_and(|ini| ini.settings.serving.disable_pqexec);
         let mut session = Box::new(Self {
             path: Arc::default(),
             base_path: Default::default(),
@@ -170,6 +222,7 @@ impl Session {
             user: greeting.user,
             client,
             next_shard: greeting.key.pid,
+            trail: None,
             registration,
             startup: settings.clone(),
             settings,
@@ -178,9 +231,18 @@ impl Session {
             unnamed: None,
             transaction: None,
             servers: Vec::new(),
+            kept: Vec::new(),
+            mode,
+            is_bereft: false,
+            own: None,
             pools: Vec::new(),
-            now: Instant::now(),
+            now,
+            arrived: now,
             answered: None,
+            meter,
+            extended_only,
+            timeouts,
+            began: Instant::now(),
             barriers: HashMap::new(),
             skipping: false,
             script: VecDeque::new(),
@@ -190,7 +252,10 @@ impl Session {
             moved: 0,
             mark: None,
             outcome_unknown: false,
+            is_query: false,
+            hides_parameters: false,
             holding: false,
+            listening: None,
         });
         session.settings_changed();
         session
@@ -204,15 +269,19 @@ impl Session {
             Poll::Ready(())
         })
         .await;
+        self.meter_here();
         let end = loop {
-            let work = match poll_fn(|cx| self.poll_lane(cx)).await {
+            let work = match poll_fn(|cx| self.poll_ordered_lane(cx)).await {
                 Ok(Next::Long(work)) => work,
                 Ok(Next::Move) => return Some(self),
                 Err(end) => break end,
             };
-            // On the heap while it lasts: an idle client waits in the fast lane.
-            if let Err(end) = Box::pin(self.turn(work)).await {
+            let before = work.is_none().then_some(self.now);
+            if let Err(end) = self.ordered_turn(work).await {
                 break end;
+            }
+            if before != Some(self.now) {
+                self.meter_answer(Instant::now());
             }
             self.leased = None;
         };
@@ -220,11 +289,59 @@ impl Session {
         None
     }
 
+    /// The fast lane, unless there are orders.
+    fn poll_ordered_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, End>> {
+        match self.registration.handle.poll_orders() {
+            Poll::Ready(Ok(())) => self.poll_lane(cx),
+            Poll::Ready(Err(reason)) => Poll::Ready(Err(End::Fatal(reason.error()))),
+            Poll::Pending => {
+                self.hold_still(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Only writes what is still to be written; what fails is found out later.
+    #[cold]
+    fn hold_still(&mut self, cx: &mut Context<'_>) {
+        let mut flushed = self.client.poll_flush(cx).is_ready();
+        for participant in &mut self.servers {
+            flushed &= participant.lease.wire.poll_flush(cx).is_ready();
+        }
+        if flushed {
+            self.registration.handle.rests();
+        }
+    }
+
+    /// A turn, unless there are orders: one to hold still stops it where it is.
+    async fn ordered_turn(&mut self, work: Option<Work>) -> Result<(), End> {
+        let handle = self.registration.handle.clone();
+        // On the heap while it lasts: an idle client waits in the fast lane.
+        let mut turn = Box::pin(async {
+            self.turn(work).await?;
+            if self.has_doubts() { self.settle_doubts().await } else { Ok(()) }
+        });
+        poll_fn(|cx| match handle.poll_orders() {
+            Poll::Ready(Ok(())) => turn.as_mut().poll(cx),
+            Poll::Ready(Err(reason)) => Poll::Ready(Err(End::Fatal(reason.error()))),
+            Poll::Pending => {
+                handle.rests();
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
     /// The client is gone, or must go.
     async fn end(mut self: Box<Self>, end: End) {
+        if self.registration.handle.is_killed() {
+            self.give_up_servers();
+        }
         match end {
             End::Terminated => {}
             End::Client(e) => tracing::debug!(user = self.user, "client is gone: {e}"),
+            // In the middle of a message that it was being sent, nothing can be said.
+            End::Fatal(_) if self.client.is_midway => {}
             End::Fatal(error) => {
                 reply::error(&mut self.client.output, &error);
                 let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
@@ -233,7 +350,40 @@ impl Session {
         // A client that left in a transaction leaves it rolled back, and clean servers behind.
         self.transaction = None;
         self.roll_back_servers().await;
+        self.give_up_kept().await;
         self.end_write().await;
+    }
+
+    /// Closes every server in hand at once; what they were doing is cancelled.
+    fn give_up_servers(&mut self) {
+        self.registration.handle.targets().clear();
+        (self.flight, self.queued, self.leased) = (None, None, None);
+        // Nobody knows what they did of it.
+        self.outcome_unknown = true;
+        for participant in self.servers.drain(..).chain(self.kept.drain(..)) {
+            if participant.lease.outstanding > 0 {
+                cancel_abandoned(&participant, self.world.config.pool.cancel_wait_timeout);
+            }
+            participant.lease.close();
+        }
+    }
+
+    /// Serves what a client is to hear first, or says why it is not served. `here` is the worker that calls.
+    pub async fn welcome(&mut self, here: WorkerId) -> Result<(), ClientError> {
+        let handle = self.registration.handle.clone();
+        let mut greeting = Box::pin(self.greet());
+        poll_fn(|cx| {
+            handle.attend(cx.waker(), here);
+            match handle.poll_orders() {
+                Poll::Ready(Ok(())) => greeting.as_mut().poll(cx),
+                Poll::Ready(Err(reason)) => Poll::Ready(Err(reason.error())),
+                Poll::Pending => {
+                    handle.rests();
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 
     /// The worker that it is to move to.
@@ -241,10 +391,15 @@ impl Session {
         self.registration.handle.destination()
     }
 
-    /// Makes its client's socket at home on the worker that calls. Errors: the system's.
+    /// Makes its client's socket, and the servers that stay with it, at home on the worker that calls. Errors: the system's.
     pub fn rehome(self: Box<Self>) -> io::Result<Box<Self>> {
         let session = *self;
-        Ok(Box::new(Self { client: session.client.rehome()?, ..session }))
+        let moved = |kept: Participant| {
+            let lease = kept.lease.rehome().map_err(io::Error::other)?;
+            Ok(Participant { lease, ..kept })
+        };
+        let kept = session.kept.into_iter().map(moved).collect::<io::Result<_>>()?;
+        Ok(Box::new(Self { client: session.client.rehome()?, kept, ..session }))
     }
 
     /// Tells a client why it can't be served, and closes it.
@@ -259,11 +414,18 @@ impl Session {
             Some(Work::Simple(message, decided)) => return self.simple(message, decided).await,
             Some(Work::Batch(batch)) => return self.run_batch(batch).await,
             Some(Work::Quick(quick)) => self.take_back(quick),
+            Some(Work::Again(again)) => return self.again(*again).await,
             None => {}
         }
+        if self.has_mail() {
+            self.tell_mail().await?;
+        }
         relay::flush(&mut self.client).await?;
-        if self.client.input.is_empty() && !self.hear().await? {
-            return Ok(());
+        if self.client.input.is_empty() {
+            let waits_in_lane = self.idle_limit().is_none() && !self.skipping && !self.is_disturbed();
+            if waits_in_lane || !self.hear().await? {
+                return Ok(());
+            }
         }
         let header = loop {
             match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
@@ -273,8 +435,14 @@ impl Session {
             }
         };
         self.refresh_world()?;
+        self.follow_schema();
         self.now = Instant::now();
+        if self.transaction.is_none() {
+            self.began = self.now;
+        }
+        self.note_request();
         match header.tag {
+            b'Q' if self.extended_only => Err(End::Fatal(ClientError::protocol("PQexec disallowed"))),
             b'Q' => {
                 let message = self.take_message(header.len).await?;
                 // Up to Sync, Postgres does not even look at it.
@@ -311,7 +479,11 @@ impl Session {
         if let Some(database) = self.world.databases.get(&self.database.name) {
             self.database = database.clone();
             self.carry_barriers();
+            self.recheck_links();
         }
+        self.timeouts = self.world.timeouts(&self.database, &self.user);
+        self.check_kept()?;
+        self.follow_mode();
         Ok(true)
     }
 
@@ -319,7 +491,7 @@ impl Session {
     fn evicted(&self, world: &World) -> Option<ClientError> {
         let gone = if !world.databases.contains_key(&self.database.name) {
             format!("database \"{}\"", self.database.name)
-        } else if !world.has_user(&self.user) {
+        } else if !world.has_user(&self.database.name, &self.user) {
             format!("user \"{}\"", self.user)
         } else {
             return None;
@@ -346,30 +518,22 @@ impl Session {
 
     /// Waits until the client says something, or (false) there is something else to look at.
     async fn hear(&mut self) -> Result<bool, End> {
-        let (limit, code, name) = self.idle_limit();
-        let heard = poll_fn(|cx| self.poll_heard(cx));
-        if limit.is_zero() {
-            return heard.await;
-        }
-        let late = |_| End::Fatal(ClientError::fatal(code, name));
-        tokio::time::timeout(limit, heard).await.map_err(late)?
+        let limit = self.idle_limit();
+        limit.within(poll_fn(|cx| self.poll_heard(cx))).await?
     }
 
-    /// How long the client may be silent (zero: for ever), and the error that ends it then.
-    fn idle_limit(&self) -> (Duration, &'static str, &'static str) {
-        let pool = &self.world.config.pool;
-        match &self.transaction {
-            Some(_) => (pool.idle_transaction_timeout, "25P03", "idle transaction timeout"),
-            None => (pool.client_idle_timeout, "57P05", "client_idle_timeout"),
-        }
+    /// Whether the client has just come in and asked for nothing yet: it connected to be served, and may have meant the
+    /// process that takes this one's place.
+    fn is_new(&self) -> bool {
+        self.now == self.arrived && self.arrived.elapsed() < FIRST_WORDS
     }
 
     /// Ready when the client said something, or (false) when a reload may have changed how long it may be silent, or it
     /// is to move.
     fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let leave = match self.proxy.stage() {
-            Phase::Serving => false,
-            Phase::Draining => self.transaction.is_none() && self.client.input.is_empty(),
+            Phase::Serving | Phase::Suspended | Phase::Leaving => false,
+            Phase::Draining => self.transaction.is_none() && self.client.input.is_empty() && !self.is_new(),
             Phase::Stopping => true,
         };
         if leave {
@@ -378,7 +542,7 @@ impl Session {
         }
         let between = self.transaction.is_none() && self.client.input.is_empty() && !self.skipping;
         let moves = between && self.destination().is_some();
-        if self.refresh_world()? || moves {
+        if self.refresh_world()? || moves || between && self.has_mail() {
             return Poll::Ready(Ok(false));
         }
         match ready!(self.client.poll_fill(cx)).map_err(End::Client)? {
@@ -437,6 +601,9 @@ impl Session {
     /// ReadyForQuery with the session's true state.
     fn ready(&mut self) {
         let status = self.status();
+        if status == b'I' && self.listening.is_some() {
+            self.hand_over_mail();
+        }
         reply::ready(&mut self.client.output, status);
     }
 

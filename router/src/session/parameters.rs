@@ -9,6 +9,7 @@ use crate::plan::{Access, Assigned, Plan, SettingCall, SettingValue};
 use crate::plan_cache::SearchPath;
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
+use crate::sql::command::characteristics;
 use crate::sql::scan::tokens;
 use shardway_pool::Lease;
 use shardway_pool::server::Parameters;
@@ -56,26 +57,34 @@ impl Session {
         for (name, _) in self.settings.iter() {
             self.check_setting(name, self.settings.value(name))?;
         }
-        let plain = is_plain(&self.settings);
+        let (plain, settings) = (is_plain(&self.settings), self.settings.clone());
+        // An encoding that servers have of their own accord need not be tried.
+        let fits = |known: &Parameters| {
+            let encoded = known.get("client_encoding") == Some("UTF8");
+            plain && (encoded || settings.value("client_encoding").is_none())
+        };
         let mut last = None;
         for (at, server) in self.greeters() {
             let pool = self.pool(&server);
-            if let (true, true, Some(known)) = (plain, pool.is_exhausted(), pool.greeting()) {
+            let known = pool.greeting().filter(|known| fits(known));
+            if let (true, Some(known)) = (pool.is_exhausted(), known) {
                 // What can be known without waiting for others' transactions is known.
                 return Ok((*known).clone());
             }
             match self.lease(&server).await {
-                Ok(lease) if plain => {
-                    return Ok(pool
-                        .greeting()
-                        .map_or_else(|| lease.parameters.clone(), |known| (*known).clone()));
+                Ok(lease) => {
+                    let greeting = pool.greeting();
+                    let known = greeting.as_deref().unwrap_or(&lease.parameters);
+                    if fits(known) {
+                        return Ok(known.clone());
+                    }
+                    return self.try_settings(at, lease).await;
                 }
-                Ok(lease) => return self.try_settings(at, lease).await,
                 // A server that says no to this role says it for all shards.
                 Err(error) if !error.code.starts_with("08") && !error.code.starts_with("57") => {
                     return Err(error);
                 }
-                Err(error) => match pool.greeting().filter(|_| plain) {
+                Err(error) => match pool.greeting().filter(|known| fits(known)) {
                     // It was let in there before; what else it may ask is another matter.
                     Some(known) => return Ok((*known).clone()),
                     None => last = Some(error),
@@ -99,15 +108,14 @@ impl Session {
 
     /// What a server reports with the client's settings in place, if it takes them.
     async fn try_settings(&mut self, shard: ShardRef, lease: Lease) -> Result<Parameters, ClientError> {
-        self.servers.push(Participant { shard, lease, wrote: false });
+        self.servers.push(Participant::new(shard, lease));
         let index = self.servers.len() - 1;
         if let Err(error) = self.prepare_server(index).await {
             self.servers.swap_remove(index).lease.close();
             return Err(error);
         }
-        let parameters = self.servers[index].lease.parameters.clone();
-        self.release();
-        Ok(parameters)
+        // It goes back even where a client keeps its servers: it has asked for nothing yet.
+        Ok(self.servers.swap_remove(index).lease.parameters.clone())
     }
 
     /// The search path is what the settings say.
@@ -122,6 +130,7 @@ impl Session {
             None => SearchPath::of_user(&self.user),
         });
         self.base_path = (self.settings.clone(), self.path.clone());
+        self.registration.handle.is_called(self.settings.value("application_name").unwrap_or_default());
     }
 
     /// Takes note of what a server told the client itself.
@@ -190,6 +199,19 @@ impl Session {
         Ok(())
     }
 
+    /// SET SESSION CHARACTERISTICS: parameters by another name.
+    pub(super) async fn characteristics(&mut self, text: &str) -> Result<Answer, ClientError> {
+        let Some(set) = characteristics(text) else {
+            let error =
+                ClientError::error("0A000", "this form of SET SESSION CHARACTERISTICS is not understood");
+            return Err(self.text_in_postgres_words(text, error).await);
+        };
+        for (name, value) in set {
+            self.set(name, Some(value.to_owned()), &format!("SET {name} = '{value}'")).await?;
+        }
+        Ok(Answer::Tag("SET"))
+    }
+
     /// RESET of one parameter, or of `all`: back to what the client came with.
     pub(super) async fn reset(&mut self, name: &str, text: &str) -> Result<(), ClientError> {
         let startup = self.startup.clone();
@@ -226,7 +248,10 @@ impl Session {
             return Err(ClientError::error("25001", "DISCARD ALL cannot run inside a transaction block"));
         }
         self.statements.clear();
+        self.note_prepared();
         self.unnamed = None;
+        self.unlisten_all().await;
+        self.discard_kept().await?;
         if self.settings != self.startup {
             self.settings = self.startup.clone();
             let index = self.some_server().await?;
@@ -235,13 +260,27 @@ impl Session {
         Ok(Answer::Tag("DISCARD ALL"))
     }
 
+    /// DISCARD TEMP, PLANS, SEQUENCES: on every server that is the session's. Another has nothing of it.
+    pub(super) async fn discard(&mut self, text: &str, tag: &'static str) -> Result<Answer, ClientError> {
+        self.run_on_all(text).await?;
+        for participant in &mut self.kept {
+            participant.lease.run(text).await.map_err(|error| refused(&error))?;
+        }
+        let all = self.servers.iter_mut().chain(&mut self.kept);
+        all.filter(|participant| participant.holds_anything()).for_each(Participant::doubt);
+        Ok(Answer::Tag(tag))
+    }
+
     /// New settings: one server takes them now, and the client hears what that changes.
     async fn settings_reach(&mut self, index: usize) -> Result<(), ClientError> {
         self.settings_changed();
         let prepared = self.prepare_server(index).await;
-        // It may have had them in place before, and have nothing to report.
-        self.servers[index].lease.reported = true;
-        self.tell(index);
+        // Half-way there it reports what is nobody's.
+        if prepared.is_ok() {
+            // It may have had them in place before, and have nothing to report.
+            self.servers[index].lease.reported = true;
+            self.tell(index);
+        }
         self.release();
         prepared
     }
@@ -430,6 +469,7 @@ fn is_plain(settings: &Settings) -> bool {
         ("application_name", Some(value)) => {
             value.len() < 64 && value.bytes().all(|b| (b' '..=b'~').contains(&b))
         }
+        ("client_encoding", Some(value)) => is_utf8(value),
         ("extra_float_digits", Some(value)) => value.parse().is_ok_and(|digits| (-15..=3).contains(&digits)),
         _ => false,
     })

@@ -3,6 +3,7 @@
 use super::Session;
 use super::batch::{Batch, Item};
 use super::extended::Progress;
+use super::listen::changes_listening;
 use super::prepared::Prepared;
 use super::simple::Failure;
 use super::transaction::Transaction;
@@ -30,7 +31,8 @@ impl Session {
             let end = piece_end(&batch.items, at);
             // Statements that the session answers itself end no transaction of a batch but by COMMIT or ROLLBACK.
             let servers = batch.items[at..end].iter().any(|item| {
-                matches!(item, Item::Bind { statement, .. } if self.is_servers(&statement.plan.command))
+                matches!(item, Item::Bind { statement, .. } if self.reaches_servers(&statement.plan.command))
+                    || binds_listening(item)
             });
             if together && servers && self.transaction.is_none() {
                 self.transaction = Some(Transaction::implicit());
@@ -47,18 +49,31 @@ impl Session {
     fn needs_transaction(&self, batch: &Batch) -> bool {
         let binds = || {
             batch.items.iter().filter_map(|i| match i {
-                Item::Bind { statement, .. } if self.is_servers(&statement.plan.command) => {
+                Item::Bind { statement, .. } if self.reaches_servers(&statement.plan.command) => {
                     Some(&statement.plan)
                 }
                 _ => None,
             })
         };
+        let binds_at_all = batch.items.iter().filter(|item| matches!(item, Item::Bind { .. })).count();
+        let listens = batch.items.iter().any(binds_listening) && binds_at_all > 1;
         let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
-        writes || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
+        writes || listens || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
     }
 
-    /// One statement's messages, or a message that belongs to none. Whether the answer is an error.
-    async fn piece(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
+    /// One statement's messages, or a message that belongs to none, with its lines in the audit log if it is to have some.
+    /// Whether the answer is an error.
+    pub(super) async fn piece(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
+        if !self.audits_items(items) {
+            return self.run_piece(bytes, items).await;
+        }
+        self.audit_items(items).await?;
+        let ran = Box::pin(self.run_piece(bytes, items)).await;
+        self.audit_ends(ran.as_ref().err(), matches!(ran, Ok(true))).await;
+        ran
+    }
+
+    async fn run_piece(&mut self, bytes: &Buffer, items: &[Item]) -> Result<bool, Failure> {
         match &items[0] {
             Item::Fail { error, parse: Some(parse) } => {
                 return Err(self.in_postgres_words(parse, error.clone()).await.into());
@@ -79,6 +94,9 @@ impl Session {
             _ => None,
         });
         let Some((at, statement, target, key)) = bind else { return self.unbound(bytes, items).await };
+        if statement.plan.command == Command::Execute {
+            return self.execute_piece(&statement, bytes, items).await;
+        }
         if !self.is_servers(&statement.plan.command) {
             return self.control_piece(&statement, items).await;
         }
@@ -136,11 +154,14 @@ impl Session {
         else {
             return Ok(false);
         };
+        if statement.plan.command == Command::Execute {
+            return Box::pin(self.execute_piece(statement, bytes, items)).await;
+        }
         if !self.is_servers(&statement.plan.command) {
             self.describe_control(items);
             return Ok(false);
         }
-        let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
+        let shard = super::decide::first_shard(crate::plan::hinted::group(&statement.plan));
         self.unit(shard, Access::Read, bytes, items, false, None).await
     }
 
@@ -150,7 +171,17 @@ impl Session {
             match item {
                 Item::Portal { tag: b'E', .. } => {
                     self.check_failed(&statement.plan.command)?;
+                    if statement.plan.command == Command::Prepare {
+                        if self.sql_prepare(&statement.text).await? {
+                            return Ok(true);
+                        }
+                        self.answer_prepare();
+                        continue;
+                    }
                     self.control(&statement.plan, &statement.text).await?;
+                }
+                Item::Portal { tag: b'D', .. } if statement.plan.command == Command::ListeningChannels => {
+                    self.describe_channels();
                 }
                 other => self.describe_control(std::slice::from_ref(other)),
             }
@@ -165,9 +196,12 @@ impl Session {
             match item {
                 Item::Parse { .. } => out.extend(reply::PARSE_COMPLETE),
                 Item::Bind { .. } => out.extend(reply::BIND_COMPLETE),
-                Item::DescribeStatement { .. } => {
+                Item::DescribeStatement { statement, .. } => {
                     out.extend(reply::NO_PARAMETERS);
-                    out.extend(reply::NO_DATA);
+                    match statement.plan.command {
+                        Command::ListeningChannels => super::listen::describe_channels(out),
+                        _ => out.extend(reply::NO_DATA),
+                    }
                 }
                 Item::Portal { tag: b'D', .. } => out.extend(reply::NO_DATA),
                 Item::Portal { tag: b'C', .. } | Item::CloseStatement { .. } => {
@@ -222,6 +256,10 @@ fn executes_apart(items: &[Item]) -> bool {
         at = piece_end(items, at);
     }
     false
+}
+
+fn binds_listening(item: &Item) -> bool {
+    matches!(item, Item::Bind { statement, .. } if changes_listening(&statement.plan))
 }
 
 /// COPY FROM STDIN.

@@ -1,12 +1,13 @@
 //! Prepared statements as clients name them, one object for every client that prepares the same text.
 
+use super::row_shape::RowShape;
 use crate::plan::Plan;
 use crate::plan_cache::{Planning, SearchPath};
 use crate::sql::scan::Literal;
 use shardway_pool::prepared::StatementId;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A prepared statement.
 #[derive(Debug)]
@@ -31,6 +32,79 @@ pub struct Prepared {
     pub may_hint: bool,
     /// Body of the Parse message behind the name: text, number of types, types.
     pub parse_tail: Box<[u8]>,
+    /// What servers hold of it: shared by all that have its number.
+    pub served: Arc<Served>,
+}
+
+impl Prepared {
+    /// Servers must hold this version of it.
+    pub fn version(&self) -> u32 {
+        self.served.version.load(Ordering::Relaxed)
+    }
+
+    /// The same statement as another one, whose result has this shape.
+    pub fn anew(&self, id: StatementId, shape: RowShape) -> Self {
+        Self {
+            id,
+            name: id.server_name().into(),
+            text: self.text.clone(),
+            types: self.types.clone(),
+            literals: self.literals.clone(),
+            plan: self.plan.clone(),
+            planning: self.planning.clone(),
+            path: self.path.clone(),
+            may_hint: self.may_hint,
+            parse_tail: self.parse_tail.clone(),
+            served: Arc::new(Served { shape: shape.into(), ..Served::default() }),
+        }
+    }
+}
+
+/// What is known of a statement on servers.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Counts up when a server's copy turned out to be out of date: the others are too.
+    version: AtomicU32,
+    /// The result's columns as clients were told first.
+    shape: OnceLock<RowShape>,
+    /// The result is another one now, and its rows would be taken for what they are not.
+    changed: AtomicBool,
+}
+
+impl Served {
+    /// Copies that servers have are not used any more.
+    pub fn outdate(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What clients were told of its result, if they were.
+    pub fn shape(&self) -> Option<&RowShape> {
+        self.shape.get()
+    }
+
+    /// Whether clients were told of columns.
+    pub fn tells(&self) -> bool {
+        self.shape.get().is_some_and(|shape| *shape != RowShape::default())
+    }
+
+    /// A client was told this. Whether that is what others were told.
+    pub fn told(&self, shape: &RowShape) -> bool {
+        let before = self.shape.get_or_init(|| shape.clone());
+        if shape != before {
+            self.change();
+        }
+        before == shape
+    }
+
+    /// Its result is another one from here on.
+    pub fn change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients that were told of its result know it no more.
+    pub fn is_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
 }
 
 /// Statements of one text that differ in their search path or in the schema they were planned with.
@@ -62,8 +136,11 @@ impl Statements {
         planning: &Arc<Planning>,
     ) -> Option<Arc<Prepared>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |s: &Arc<Prepared>| Arc::ptr_eq(&s.planning, planning) && *s.path == *path;
-        known.get(parse_tail)?.iter().filter_map(Weak::upgrade).find(fits)
+        let fits = |s: &Arc<Prepared>| {
+            Arc::ptr_eq(&s.planning, planning) && *s.path == *path && !s.served.is_changed()
+        };
+        // The youngest: an older one may be of a schema that was changed past us.
+        known.get(parse_tail)?.iter().rev().filter_map(Weak::upgrade).find(fits)
     }
 
     /// Remembers a statement for others to share.

@@ -1,6 +1,7 @@
 //! The batch that drivers send most: `[Parse] Bind [Describe] Execute Sync`, of the unnamed portal of a statement that
 //! is known. It is passed on as it came, but for the statement's name: no list of its messages is made.
 
+use super::batch::{Batch, Reread};
 use super::lane::{Departure, Work};
 use super::prepared::Prepared;
 use super::relay::Step;
@@ -99,15 +100,17 @@ impl Session {
             None if name.is_empty() => self.unnamed.as_ref()?,
             None => self.statements.get(name)?,
         };
-        let fresh = self.database.with_planning(|planning| std::ptr::eq(planning, &*statement.planning));
+        let fresh = self.with_planning(|planning| std::ptr::eq(planning, &*statement.planning));
         let same_path = Arc::ptr_eq(&statement.path, &self.path) || statement.path == self.path;
-        (fresh && same_path && statement.plan.plain && !statement.may_hint).then(|| statement.clone())
+        let plain = statement.plan.plain && !statement.may_hint && !statement.served.is_changed();
+        (fresh && same_path && plain).then(|| statement.clone())
     }
 
-    /// Writes it for a server.
-    pub(super) fn write_quick(&mut self, index: usize, quick: &Quick) {
+    /// Writes it for a server. False, and nothing was written, if the server may not mean by it what the client was told.
+    pub(super) fn write_quick(&mut self, index: usize, quick: &Quick) -> bool {
         let Quick { bytes, statement, shape } = quick;
         let bytes = bytes.filled();
+        let tally = self.meter.tally();
         let server = &mut self.servers[index].lease;
         let named = !shape.name.is_empty();
         self.script.clear();
@@ -116,12 +119,20 @@ impl Session {
             self.script.push_back(Step::ForwardUnnamed);
         } else {
             let max = server.max_prepared.max(1);
-            Writer { server, script: &mut self.script, max }.ensure(statement, named);
+            let mut writer = Writer { server, script: &mut self.script, tally, max };
+            let has = writer.has(statement, named);
+            let blind = !shape.describes && statement.served.tells();
+            if blind && !(has && (!named || writer.server.prepared.is_proven(statement.id))) {
+                return false;
+            }
+            if !has {
+                writer.prepare(statement, named);
+            }
         }
         let server = &mut self.servers[index].lease;
         if named {
             let bind = &bytes[..shape.values.end];
-            Writer { server, script: &mut self.script, max: 1 }.bind(bind, statement);
+            Writer { server, script: &mut self.script, tally, max: 1 }.bind(bind, statement);
             server.wire.output.extend(&bytes[shape.values.end..]);
         } else {
             server.wire.send(bytes);
@@ -129,6 +140,17 @@ impl Session {
         }
         server.outstanding += 1;
         self.script.extend(std::iter::repeat_n(Step::Forward, 1 + usize::from(shape.describes)));
+        true
+    }
+
+    /// The same as any batch.
+    pub(super) async fn as_batch(&mut self, quick: Quick) -> Batch {
+        let bytes = quick.bytes;
+        let items = match self.understand(bytes.filled(), &Reread::NotYet) {
+            Some(items) => items,
+            None => self.understand_anew(bytes.filled()).await,
+        };
+        Batch { bytes, items, sync: true }
     }
 
     /// Puts it back where it came from, in front of what came since.

@@ -5,6 +5,9 @@
 //! that does not read stops the reading from its server; nothing is held beyond one buffer.
 
 use super::End;
+use super::cure::Ailment;
+use super::limit::Limit;
+use super::patience::{Sender, Streams};
 use crate::error::ClientError;
 use crate::reply;
 use shardway_pool::frame::{self, HEADER};
@@ -15,13 +18,16 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 /// What a message to the server will be answered with, and what becomes of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The client's own.
     Forward,
+    /// The client's own Describe of a statement.
+    ForwardShape,
+    /// The same, of which the client has heard the parameters.
+    ForwardRows,
     /// The client's own Parse of the unnamed statement.
     ForwardUnnamed,
     /// The client's own Parse of a named statement.
@@ -32,6 +38,8 @@ pub enum Step {
     SwallowClose(StatementId),
     /// A message of ours.
     Swallow,
+    /// A Describe of ours, of which only a NoData is not the client's.
+    SwallowNoData,
     /// The client's own Parse of a statement that the server has: it is not sent.
     KnownParse(StatementId),
     /// The client's own Close of a statement: no server is asked; this is the answer.
@@ -103,8 +111,24 @@ pub struct Exchange {
     moved: usize,
     /// The answer to a BEGIN of ours comes first.
     opening: bool,
+    /// A described statement's parameters are not the client's.
+    hides_parameters: bool,
+    /// Command tags that came, in order, where they are wanted; empty where an Execute ended without one.
+    pub(super) tags: Option<Vec<String>>,
+    /// What the client was told of described statements, in order: bodies of RowDescription, empty for NoData.
+    pub(super) shapes: Vec<Vec<u8>>,
+    /// Whether the client has heard the parameters of the statement whose Describe comes next.
+    has_parameters: bool,
+    /// As long as there are more steps than this to come, nothing was executed, and a statement that is out of date on
+    /// the server can be prepared again without anybody seeing it.
+    curable_above: usize,
+    /// What is out of date; the client was told nothing of it.
+    pub(super) ailment: Option<Ailment>,
     /// Bytes that came from the server so far.
     passed: usize,
+    /// Bytes that the client copied so far.
+    copied: usize,
+    streams: Streams,
 }
 
 impl Exchange {
@@ -121,7 +145,15 @@ impl Exchange {
             discarding: false,
             moved: 0,
             opening: false,
+            hides_parameters: false,
+            tags: None,
+            shapes: Vec::new(),
+            has_parameters: false,
+            curable_above: usize::MAX,
+            ailment: None,
             passed: 0,
+            copied: 0,
+            streams: Streams::default(),
         }
     }
 
@@ -137,10 +169,32 @@ impl Exchange {
         self
     }
 
+    /// Statements that are out of date are the caller's to cure, where nothing was executed before: in no transaction, with
+    /// this many steps of the script from the first Execute on.
+    #[must_use]
+    pub fn curable(mut self, above: Option<usize>) -> Self {
+        self.curable_above = above.unwrap_or(usize::MAX);
+        self
+    }
+
+    /// Notes the tags that come.
+    #[must_use]
+    pub fn telling_tags(mut self, tells: bool) -> Self {
+        self.tags = tells.then(Vec::new);
+        self
+    }
+
     /// Errors' positions count from this many characters earlier.
     #[must_use]
     pub fn moving(mut self, characters: usize) -> Self {
         self.moved = characters;
+        self
+    }
+
+    /// A described statement has no parameters, whatever the server says.
+    #[must_use]
+    pub fn hiding_parameters(mut self, hides: bool) -> Self {
+        self.hides_parameters = hides;
         self
     }
 }
@@ -153,9 +207,6 @@ pub struct Relay<'a> {
     at: &'a mut Exchange,
     capture: Option<&'a mut Capture>,
 }
-
-/// Bytes after which an answer is a large one.
-const STREAMING: usize = 32 * 1024;
 
 /// Input that a client may send ahead while its statement runs.
 pub(super) const MAX_AHEAD: usize = 256 * 1024;
@@ -189,13 +240,9 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Runs to ReadyForQuery, but no longer than `limit` (`query_timeout`; zero: no limit).
-    pub async fn run_within(self, limit: Duration) -> Result<Outcome, Broken> {
-        if limit.is_zero() {
-            return self.run().await;
-        }
-        let late = || Broken::Client(End::Fatal(ClientError::fatal("57014", "query_timeout")));
-        tokio::time::timeout(limit, self.run()).await.unwrap_or_else(|_| Err(late()))
+    /// Runs to ReadyForQuery, but no longer than `limit`.
+    pub(super) async fn run_within(self, limit: Limit) -> Result<Outcome, Broken> {
+        limit.within(self.run()).await.unwrap_or_else(|late| Err(Broken::Client(late)))
     }
 
     /// Runs to ReadyForQuery.
@@ -218,6 +265,7 @@ impl<'a> Relay<'a> {
             }
             // A COPY may end in the middle of a message from the client: the server is owed its rest.
             if self.at.outcome.status != 0 && self.at.copying == 0 && self.server.wire.output.is_empty() {
+                self.at.streams.end(&self.server.wire.stream, &self.client.stream);
                 return Poll::Ready(Ok(self.at.outcome));
             }
             // The server first: most often what it says is the end, and the client need not be looked at.
@@ -233,10 +281,7 @@ impl<'a> Relay<'a> {
                 Poll::Pending => {
                     let from_client = self.poll_client(cx)?;
                     if from_client.is_pending() || to_server.is_pending() {
-                        if self.at.passed >= STREAMING {
-                            // Let a server on this machine get on: more at a time is cheaper to pass on.
-                            std::thread::yield_now();
-                        }
+                        self.at.streams.wait(cx, Sender::Server, &self.server.wire.stream, self.at.passed);
                         return Poll::Pending;
                     }
                 }
@@ -255,7 +300,9 @@ impl<'a> Relay<'a> {
 
     /// Passes on what has been read from the server.
     fn pass(&mut self) -> Result<(), Broken> {
-        let (run, used) = self.scan()?;
+        let scanned = self.scan();
+        self.client.is_midway = self.at.passing > 0;
+        let (run, used) = scanned?;
         if run > 0 {
             self.keep(run);
             self.client.send(&self.server.wire.input.filled()[..run]);
@@ -280,8 +327,14 @@ impl<'a> Relay<'a> {
                 }
                 continue;
             }
-            let header = frame::peek(input, frame::MAX_MESSAGE).map_err(|_| self.malformed())?;
-            let Some(header) = header else { return Ok((at, at)) };
+            let header = match frame::peek(input, frame::MAX_MESSAGE) {
+                Ok(Some(header)) => header,
+                Ok(None) => return Ok((at, at)),
+                Err(_) => {
+                    self.stage(at);
+                    return Err(self.malformed());
+                }
+            };
             let whole = header.len <= input.len();
             if !whole {
                 if !matches!(header.tag, b'D' | b'd') {
@@ -291,8 +344,12 @@ impl<'a> Relay<'a> {
                 self.at.passing = header.len;
                 continue;
             }
-            let keep = self.look(header.tag, at, header.len)?;
-            match keep {
+            let looked = self.look(header.tag, at, header.len);
+            if looked.is_err() {
+                // What came before is the client's, be it the rest of a row: an error is told behind it.
+                self.stage(at);
+            }
+            match looked? {
                 Keep::Yes => at += header.len,
                 Keep::Drop => {
                     self.stage(at);
@@ -339,13 +396,28 @@ impl<'a> Relay<'a> {
         }
         let body = &self.server.wire.input.filled()[at + HEADER..at + len];
         match tag {
-            b'D' | b'd' | b'N' | b'A' => Ok(Keep::Yes),
-            // It comes before the answer that Describe is done with, and behind what was asked for before it.
-            b't' => Ok(self.due().map_or(Keep::Yes, Keep::Before)),
-            b'Z' => {
-                let status = body.first().copied().unwrap_or(b'E');
-                Ok(self.ready(status))
+            b'D' | b'd' | b'N' => Ok(Keep::Yes),
+            // Where something else is due first it is looked at again.
+            b'C' | b's' | b'I' if self.at.tags.is_some() && !(self.at.extended && self.is_due()) => {
+                let tag_text = if tag == b'C' { frame::cstr(body).map(|(text, _)| text) } else { None };
+                let text = String::from_utf8_lossy(tag_text.unwrap_or_default()).into_owned();
+                self.at.tags.get_or_insert_default().push(text);
+                Ok(if self.at.extended { self.completes(tag) } else { Keep::Yes })
             }
+            // Nobody listens on a server that others will have: a function did it, for a client that is gone.
+            b'A' => Ok(Keep::Drop),
+            // It comes before the answer that Describe is done with, and behind what was asked for before it.
+            b't' if !self.at.has_parameters && self.script.front() == Some(&Step::ForwardShape) => {
+                self.at.has_parameters = true;
+                self.look(tag, at, len)
+            }
+            b't' if matches!(self.script.front(), Some(Step::Swallow | Step::ForwardRows)) => Ok(Keep::Drop),
+            b't' if self.at.hides_parameters && !self.is_due() => Ok(Keep::Instead(vec![0, 0])),
+            b't' => Ok(self.due().map_or(Keep::Yes, Keep::Before)),
+            b'Z' => match *body {
+                [status @ (b'I' | b'T' | b'E')] => Ok(self.ready(status)),
+                _ => Err(self.malformed()),
+            },
             b'E' => {
                 if self.at.extended
                     && let Some(bytes) = self.due()
@@ -360,7 +432,14 @@ impl<'a> Relay<'a> {
                     return Ok(Keep::Drop);
                 }
                 let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
+                let first = self.at.outcome.error.is_none();
                 self.at.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
+                if first && self.script.len() > self.at.curable_above {
+                    self.at.ailment = Ailment::of(body, self.at.has_parameters);
+                    if self.at.ailment.is_some() {
+                        return Ok(Keep::Drop);
+                    }
+                }
                 if self.at.copy_in == CopyIn::Data {
                     self.at.copy_in = if self.at.extended { CopyIn::UntilSync } else { CopyIn::No };
                 }
@@ -380,7 +459,16 @@ impl<'a> Relay<'a> {
                 self.at.copy_in = CopyIn::Data;
                 Ok(Keep::Yes)
             }
-            b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.at.extended => Ok(self.completes()),
+            b'T' | b'n' if matches!(self.script.front(), Some(Step::ForwardShape | Step::ForwardRows)) => {
+                let shape = if tag == b'T' { body.to_vec() } else { Vec::new() };
+                self.at.shapes.push(shape);
+                self.at.has_parameters = false;
+                self.script.pop_front();
+                Ok(Keep::Yes)
+            }
+            b'1' | b'2' | b'3' | b'n' | b'T' | b'C' | b's' | b'I' if self.at.extended => {
+                Ok(self.completes(tag))
+            }
             _ => Ok(Keep::Yes),
         }
     }
@@ -405,7 +493,7 @@ impl<'a> Relay<'a> {
     }
 
     /// A message of the script is answered.
-    fn completes(&mut self) -> Keep {
+    fn completes(&mut self, tag: u8) -> Keep {
         if let Some(bytes) = self.due() {
             return Keep::Before(bytes);
         }
@@ -414,12 +502,20 @@ impl<'a> Relay<'a> {
                 self.script.pop_front();
                 Keep::Drop
             }
+            Some(Step::SwallowNoData) => {
+                self.script.pop_front();
+                if tag == b'n' { Keep::Drop } else { Keep::Yes }
+            }
             Some(Step::Forward | Step::ForwardUnnamed | Step::ForwardParse(_)) => {
                 self.script.pop_front();
                 Keep::Yes
             }
             _ => Keep::Yes,
         }
+    }
+
+    fn is_due(&self) -> bool {
+        matches!(self.script.front(), Some(Step::Fabricate(_) | Step::KnownParse(_)))
     }
 
     /// What the client is to get before anything else of the server's.
@@ -443,7 +539,7 @@ impl<'a> Relay<'a> {
         self.server.status = status;
         self.server.outstanding = self.server.outstanding.saturating_sub(1);
         self.at.outcome.status = status;
-        if self.at.forward_ready { Keep::Yes } else { Keep::Drop }
+        if self.at.forward_ready && self.at.ailment.is_none() { Keep::Yes } else { Keep::Drop }
     }
 
     /// Reads what the client sends meanwhile: COPY data for the server, statements for later, or its end.
@@ -467,9 +563,15 @@ impl<'a> Relay<'a> {
                 Poll::Ready(Ok(0)) => {
                     return Err(Broken::Client(End::Client(io::ErrorKind::UnexpectedEof.into())));
                 }
+                Poll::Ready(Ok(n)) if self.is_copying() => self.at.copied = self.at.copied.saturating_add(n),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(e)) => return Err(Broken::Client(End::Client(e))),
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => {
+                    if self.is_copying() {
+                        self.at.streams.wait(cx, Sender::Client, &self.client.stream, self.at.copied);
+                    }
+                    return Ok(progress);
+                }
             }
         }
     }

@@ -17,6 +17,8 @@ pub struct Savepoint {
     at: usize,
     settings: Option<Settings>,
     path: Arc<SearchPath>,
+    /// How many LISTENs and UNLISTENs there were.
+    listens: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,8 @@ impl Session {
         let path = self.path.clone();
         let Some(transaction) = &mut self.transaction else { return };
         let (at, settings) = (transaction.prelude.len(), transaction.settings.clone());
-        transaction.savepoints.push(Savepoint { name, at, settings, path });
+        let listens = transaction.listens.len();
+        transaction.savepoints.push(Savepoint { name, at, settings, path, listens });
         transaction.tell_joining(text);
     }
 
@@ -94,6 +97,7 @@ impl Session {
         let savepoint = &transaction.savepoints[place];
         transaction.prelude.truncate(savepoint.at + 1);
         transaction.settings.clone_from(&savepoint.settings);
+        transaction.listens.truncate(savepoint.listens);
         transaction.failed = false;
         self.path = savepoint.path.clone();
     }

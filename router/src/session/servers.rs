@@ -1,16 +1,19 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
+use super::kept::{Holds, bereft};
 use super::relay::{Broken, MAX_AHEAD};
 use super::transaction::Transaction;
 use super::{End, Session};
 use crate::error::{ClientError, Severity};
 use crate::plan::{Access, Refusal};
 use crate::schema::ShardRef;
+use shardway_config::PoolMode;
 use shardway_pool::server::RunError;
 use shardway_pool::shard::{ReadBarrier, Server};
-use shardway_pool::{Asked, Lease, Pool, PoolError};
+use shardway_pool::{Asked, Lease, Pool, PoolError, Settings};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A server that works for the session.
 pub struct Participant {
@@ -20,15 +23,33 @@ pub struct Participant {
     pub lease: Lease,
     /// Whether the running transaction wrote there.
     pub wrote: bool,
+    /// What it holds that belongs to the session, if it does or may.
+    pub holds: Option<Box<Holds>>,
+}
+
+impl Participant {
+    /// A server that has nothing of the session's yet.
+    pub fn new(shard: ShardRef, lease: Lease) -> Self {
+        Self { shard, lease, wrote: false, holds: None }
+    }
 }
 
 impl Session {
     /// The server for a shard: the one in hand, or a new one. Gives its index. Errors are for the client.
     pub(super) async fn acquire(&mut self, shard: ShardRef, access: Access) -> Result<usize, ClientError> {
+        if self.trail.is_some() {
+            self.audit_shard(shard, access);
+        }
         if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
             self.note_write(index, access)?;
             self.servers[index].lease.used_until = None;
+            if self.listening.is_some() {
+                Box::pin(self.open_window(index, access)).await;
+            }
             return Ok(index);
+        }
+        if self.is_bereft {
+            return Err(bereft());
         }
         self.check_second_writer(shard, access)?;
         if self.transaction.as_ref().is_some_and(|transaction| transaction.closed) && !self.servers.is_empty()
@@ -41,21 +62,44 @@ impl Session {
         let in_transaction = self.transaction.is_some();
         // One for another shard goes back first: nobody may hold a server while it waits for another.
         let leased = self.leased.take().filter(|(at, _)| *at == shard);
-        let lease = match leased {
-            Some((_, lease)) => lease,
-            None => self.lease_for(shard, access, in_transaction).await?,
+        let participant = match (self.take_kept(shard), leased) {
+            (Some(kept), _) => kept,
+            (None, Some((_, lease))) => Participant::new(shard, lease),
+            (None, None) => Participant::new(shard, self.lease_for(shard, access, in_transaction).await?),
         };
-        let ready = !in_transaction && Arc::ptr_eq(&lease.settings, &self.settings);
-        self.servers.push(Participant { shard, lease, wrote: false });
+        let settled = Arc::ptr_eq(&participant.lease.settings, &self.settings);
+        self.servers.push(participant);
         let index = self.servers.len() - 1;
-        if !ready && let Err(error) = Box::pin(self.prepare_server(index)).await {
-            self.servers.swap_remove(index).lease.close();
-            return Err(error);
+        if (in_transaction || !settled)
+            && let Err(error) = Box::pin(self.prepare_server(index)).await
+        {
+            return Err(Box::pin(self.unprepared(index, settled, error)).await);
         }
         self.tell(index);
         self.publish_cancel_targets();
         self.note_write(index, access)?;
+        if self.listening.is_some() {
+            Box::pin(self.open_window(index, access)).await;
+        }
         Ok(index)
+    }
+
+    /// A server did not take the client's settings, or its BEGIN; `settled` says that the settings are in place. Gives
+    /// the error for the client: one that needs this server can't go on without it.
+    async fn unprepared(&mut self, index: usize, settled: bool, error: ClientError) -> ClientError {
+        let mut participant = self.servers.swap_remove(index);
+        if !self.needs(&participant) {
+            participant.lease.close();
+            return error;
+        }
+        let lease = &mut participant.lease;
+        if settled && lease.outstanding == 0 && (lease.status == b'I' || lease.run("ROLLBACK").await.is_ok())
+        {
+            self.lay_by(participant);
+            return error;
+        }
+        participant.lease.close();
+        ClientError { severity: Severity::Fatal, ..error }
     }
 
     /// Refuses what would make a second writer, before anything is sent.
@@ -112,7 +156,9 @@ impl Session {
     ) -> (Arc<Server>, bool) {
         let shard = self.database.shard(at);
         let routing = &self.world.config.routing;
-        if in_transaction || access != Access::Read || !routing.replica_reads || !shard.has_replicas() {
+        // A session that keeps its servers has one for each shard, for all that it asks.
+        let primary = in_transaction || access != Access::Read || self.mode == PoolMode::Session;
+        if primary || !routing.replica_reads || !shard.has_replicas() {
             return (shard.primary().clone(), false);
         }
         let barrier = self.barriers.entry((at.group.0, at.shard.0)).or_insert(ReadBarrier::None);
@@ -138,27 +184,39 @@ impl Session {
             (None, Some(login)) => login.clone(),
             _ => self.world.server_login(&self.database, &self.user),
         };
-        server.pool(&login, || self.world.limits(&self.user))
+        server.pool(&login, || self.world.bounds(&self.database, &login.user))
     }
 
     /// A server from the pool. A client that leaves while it waits gives up its place.
     pub(super) async fn lease(&mut self, server: &Arc<Server>) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
-        match pool.ask(self.now) {
-            Asked::Lease(lease) => Ok(lease),
-            Asked::Wait(mut turn) => self.unless_client_leaves(poll_fn(move |cx| turn.poll(cx))).await,
-            Asked::Slowly => self.unless_client_leaves(async move { pool.checkout().await }).await,
+        // Whoever holds a server has begun something that a PAUSE waits for.
+        let engaged = !self.servers.is_empty();
+        let asked = if engaged { pool.ask_engaged(self.now) } else { pool.ask(self.now) };
+        if let Asked::Lease(lease) = asked {
+            self.meter_lease();
+            return Ok(lease);
         }
+        let since = Instant::now();
+        self.registration.handle.waits(since);
+        let leased = match asked {
+            Asked::Wait(mut turn) => self.unless_client_leaves(poll_fn(move |cx| turn.poll(cx))).await,
+            _ if engaged => self.unless_client_leaves(async move { pool.checkout_engaged().await }).await,
+            _ => self.unless_client_leaves(async move { pool.checkout().await }).await,
+        };
+        self.registration.handle.waits_no_more();
+        leased.inspect(|lease| self.meter_wait(since, lease))
     }
 
     async fn unless_client_leaves(
         &mut self,
         lease: impl Future<Output = Result<Lease, PoolError>>,
     ) -> Result<Lease, ClientError> {
+        let limit = self.wait_limit();
         let client = &mut self.client;
         let leased = tokio::select! {
             biased;
-            leased = lease => leased,
+            leased = limit.within(lease) => leased.map_err(|_| limit.exceeded())?,
             () = poll_fn(|cx| client.poll_end(cx, MAX_AHEAD)) => {
                 return Err(ClientError::fatal("08006", "the client is gone"));
             }
@@ -169,6 +227,17 @@ impl Session {
     /// Puts the client's settings in place, and opens the transaction that it is in.
     pub(super) async fn prepare_server(&mut self, index: usize) -> Result<(), ClientError> {
         let lease = &mut self.servers[index].lease;
+        if self.database.config.limits.connect_query.is_some()
+            && !Arc::ptr_eq(&lease.settings, &self.settings)
+        {
+            // What goes is not what Postgres would have had, but what the query had set.
+            let resets = lease.settings.change_to(&Settings::default());
+            if !resets.is_empty() {
+                lease.run(&resets).await.map_err(|e| refused(&e))?;
+                lease.settings = Arc::default();
+                lease.introduce().await?;
+            }
+        }
         let settings = match Arc::ptr_eq(&lease.settings, &self.settings) {
             true => String::new(),
             false => lease.settings.change_to(&self.settings),
@@ -210,12 +279,14 @@ impl Session {
     pub(super) fn release_all(&mut self) {
         // First the cancel targets: a cancel that comes later must not find a server that is somebody else's.
         self.registration.handle.targets().clear();
+        self.close_windows();
         while let Some(participant) = self.servers.pop() {
             let shard = self.database.shard(participant.shard);
             if participant.wrote && shard.has_replicas() {
                 let key = (participant.shard.group.0, participant.shard.shard.0);
                 self.barriers.insert(key, shard.barrier_after_write());
             }
+            self.lay_by(participant);
         }
     }
 
@@ -223,6 +294,8 @@ impl Session {
     /// session's end if nothing can be said to it any more.
     pub(super) fn broken(&mut self, index: usize, broken: Broken) -> Result<ClientError, End> {
         let participant = self.servers.swap_remove(index);
+        // As one Postgres, it takes the session with it.
+        let needed = self.needs(&participant);
         let error = match &broken {
             Broken::Server { cause, .. } => Some(participant.lease.lost(cause)),
             Broken::Client(_) => None,
@@ -248,7 +321,9 @@ impl Session {
             Broken::Client(end) => Err(end),
             Broken::Server { torn: true, cause } => Err(End::Client(cause)),
             Broken::Server { torn: false, .. } => {
-                Ok(error.map_or_else(|| ClientError::error("08006", "the server is gone"), ClientError::from))
+                let gone = || ClientError::error("08006", "the server is gone");
+                let error = error.map_or_else(gone, ClientError::from);
+                Ok(if needed { ClientError { severity: Severity::Fatal, ..error } } else { error })
             }
         }
     }

@@ -2,18 +2,23 @@
 
 use super::caching::Asked;
 use super::decide::{Decided, Decision};
+use super::kept::no_blocks;
+use super::listen::changes_listening;
 use super::relay::{Capture, Exchange, Relay};
+use super::sql_prepared::hinted;
 use super::transaction::{Answer, Transaction};
 use super::{End, Session, body};
 use crate::error::ClientError;
 use crate::plan::locate::Target;
 use crate::plan::{Access, Plan, Route, Tier};
-use crate::plan_cache::SearchPath;
+use crate::plan_cache::{Planning, SearchPath};
 use crate::reply;
 use crate::schema::ShardRef;
 use crate::sql::command::Command;
+use shardway_config::PoolMode;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
+use std::sync::Arc;
 
 impl Session {
     /// Runs a Query message and says ReadyForQuery. `decided` is what its text was found to be, if that is known.
@@ -37,8 +42,11 @@ impl Session {
             return Ok(());
         }
         match self.simple_text(text, &message, decided).await {
-            Ok(true) => {}
-            Ok(false) => self.ready(),
+            Ok(true) => self.check_mode()?,
+            Ok(false) => {
+                self.check_mode()?;
+                self.ready();
+            }
             Err(failure) => {
                 self.fail(failure)?;
                 self.release();
@@ -96,12 +104,40 @@ impl Session {
                 self.forward(shard, Access::ReadPrimary, message, Ready::Servers, None).await?;
                 Ok(true)
             }
-            Decided::One(decision) => Ok(self.one(text, decision, message, Ready::Servers).await?.ready),
+            Decided::One(decision)
+                if self.mode == PoolMode::Statement && decision.plan.command == Command::Begin =>
+            {
+                Err(End::Fatal(no_blocks()).into())
+            }
+            Decided::One(decision) => {
+                let ours = self.listening.is_some() && decision.plan.copy.is_none();
+                let ready = if ours { Ready::Ours } else { Ready::Servers };
+                Ok(self.one(text, decision, message, ready).await?.ready)
+            }
             Decided::Many(statements) => self.many(text, statements, message).await,
         }
     }
 
+    /// Runs one statement, with its line in the audit log if it is to have one.
     async fn one(
+        &mut self,
+        text: &str,
+        decision: Decision,
+        message: &Buffer,
+        ready: Ready,
+    ) -> Result<Ran, Failure> {
+        if !self.audits(&decision.plan, text) {
+            return self.run_one(text, decision, message, ready).await;
+        }
+        self.audit_statement(&decision.plan, text).await?;
+        // ReadyForQuery comes when the line is written; that of COPY is ours anyway.
+        let ready = if decision.plan.copy.is_some() { ready } else { Ready::Ours };
+        let ran = Box::pin(self.run_one(text, decision, message, ready)).await;
+        self.audit_ends(ran.as_ref().err(), ran.as_ref().is_ok_and(|ran| ran.failed)).await;
+        ran
+    }
+
+    async fn run_one(
         &mut self,
         text: &str,
         decision: Decision,
@@ -111,8 +147,27 @@ impl Session {
         const OURS: Ran = Ran { ready: false, failed: false };
         let Decision { plan, target, key } = decision;
         self.check_failed(&plan.command)?;
+        if plan.command == Command::ListeningChannels {
+            self.describe_channels();
+        }
         if self.control(&plan, text).await? {
             return Ok(OURS);
+        }
+        if plan.command == Command::Execute {
+            let failed = self.sql_execute(text, hinted(&target)).await?;
+            return Ok(Ran { ready: false, failed });
+        }
+        if plan.command == Command::Explain
+            && let Some(failed) = Box::pin(self.explain_execute(text)).await?
+        {
+            return Ok(Ran { ready: false, failed });
+        }
+        if plan.command == Command::Prepare {
+            let failed = self.sql_prepare(text).await?;
+            if !failed {
+                self.answer_prepare();
+            }
+            return Ok(Ran { ready: false, failed });
         }
         let target = match target {
             Ok(target) => target,
@@ -134,6 +189,10 @@ impl Session {
                     Ok(shard) => shard,
                     Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
                 };
+                if plan.leaves || self.holds_anything() {
+                    let index = self.acquire(shard, plan.access).await?;
+                    self.doubt_by(index, &plan, text);
+                }
                 let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
                     Asked::Hit(answer) => {
                         self.client.output.extend(&answer);
@@ -167,7 +226,7 @@ impl Session {
                         done?
                     }
                 };
-                if plan.command == Command::Declare && !failed {
+                if matches!(plan.command, Command::Declare { .. }) && !failed {
                     self.declared(text, shard);
                 }
                 if plan.setting.is_some() && !failed {
@@ -209,7 +268,7 @@ impl Session {
     }
 
     /// Sends a message as it came to a shard, and its answer to the client. Whether the answer is an error.
-    async fn forward(
+    pub(super) async fn forward(
         &mut self,
         shard: ShardRef,
         access: Access,
@@ -218,22 +277,30 @@ impl Session {
         capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
+        let limit = self.statement_limit();
         let server = &mut self.servers[index].lease;
         // A Query ends the unnamed statement.
         server.unnamed = None;
         server.wire.send(message.filled());
         server.outstanding += 1;
         self.script.clear();
-        let mut exchange = Exchange::simple(ready == Ready::Servers).moving(self.moved);
+        let tells_tags = self.trail.as_ref().is_some_and(|trail| trail.wants_tags());
+        let mut exchange =
+            Exchange::simple(ready == Ready::Servers).moving(self.moved).telling_tags(tells_tags);
         let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
-        let limit = self.world.config.pool.query_timeout;
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);
+                if tells_tags {
+                    self.audit_answer(exchange.tags.take(), outcome.error);
+                }
                 if outcome.error.is_some() {
                     self.proxy.metrics.server_errors.inc();
                 }
                 self.heard(index);
+                if outcome.status == b'I' && self.listening.is_some() {
+                    Box::pin(self.settle_notifications()).await;
+                }
                 self.follow(index, outcome.status);
                 Ok(outcome.error.is_some())
             }
@@ -265,18 +332,30 @@ impl Session {
     /// Several statements in one text. All for one shard, they go there as they came; else one by one, as the one
     /// transaction that Postgres makes of them.
     async fn many(&mut self, text: &str, statements: Vec<Piece>, message: &Buffer) -> Result<bool, Failure> {
-        if let Some((shard, access)) = self.common_shard(&statements) {
+        let audited =
+            statements.iter().any(|(range, decision)| self.audits(&decision.plan, &text[range.clone()]));
+        // One by one, each has a line.
+        let common = if audited { None } else { self.common_shard(&statements) };
+        if let Some((shard, access)) = common {
             self.check_failed(&Command::Plannable)?;
+            let holds = self.holds_anything();
+            for (range, Decision { plan, .. }) in &statements {
+                if plan.leaves || holds {
+                    let index = self.acquire(shard, access).await?;
+                    self.doubt_by(index, plan, &text[range.clone()]);
+                }
+            }
             for (_, decision) in &statements {
                 self.begin_write(&decision.plan, decision.key.as_deref()).await;
             }
-            let done = self.forward(shard, access, message, Ready::Servers, None).await;
+            let ready = if self.listening.is_some() { Ready::Ours } else { Ready::Servers };
+            let done = self.forward(shard, access, message, ready, None).await;
             self.end_write().await;
             done?;
             for (_, decision) in &statements {
                 self.after_ddl(&decision.plan).await;
             }
-            return Ok(true);
+            return Ok(ready == Ready::Servers);
         }
         let done = self.one_by_one(text, statements).await;
         let implicit = self.transaction.as_ref().is_some_and(|t| !t.explicit);
@@ -303,9 +382,11 @@ impl Session {
         let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
         let several = statements.len() > 1;
         let path = self.path.clone();
+        let planning = self.planning();
         for (range, decision) in statements {
             // A COMMIT within the text ends the transaction that the statements so far were; another one follows.
-            if several && left > 0 && self.transaction.is_none() && self.is_servers(&decision.plan.command) {
+            let joins = self.reaches_servers(&decision.plan.command) || changes_listening(&decision.plan);
+            if several && left > 0 && self.transaction.is_none() && joins {
                 self.transaction = Some(Transaction::implicit());
             }
             left -= usize::from(must_hold_together(&decision.plan));
@@ -314,7 +395,7 @@ impl Session {
             let mut message = Buffer::default();
             frame::put(&mut message, b'Q', &[piece.trim_end().as_bytes(), b"\0"].concat());
             self.moved = text[..start].chars().count();
-            let decision = self.decision_now(piece.trim_end(), decision, &path).await;
+            let decision = self.decision_now(piece.trim_end(), decision, &path, &planning).await;
             let ran = match decision {
                 Ok(decision) => self.one(piece.trim_end(), decision, &message, Ready::Ours).await,
                 Err(error) => Err(error.into()),
@@ -323,19 +404,23 @@ impl Session {
             if ran?.failed {
                 return Ok(true);
             }
+            if several && self.has_doubts() {
+                self.settle_doubts().await?;
+            }
         }
         Ok(false)
     }
 
-    /// What was decided for a statement of a text; decided anew if one before it changed the search path: its names may
-    /// mean other tables now.
+    /// What was decided for a statement of a text; decided anew if one before it changed the search path, or made a
+    /// temporary table: its names may mean other tables now.
     async fn decision_now(
         &mut self,
         text: &str,
         decided: Decision,
         path: &SearchPath,
+        planning: &Arc<Planning>,
     ) -> Result<Decision, ClientError> {
-        if *self.path == *path {
+        if *self.path == *path && self.with_planning(|now| std::ptr::eq(now, &**planning)) {
             return Ok(decided);
         }
         match self.decide(text, None).await? {
@@ -351,9 +436,16 @@ impl Session {
         for (_, Decision { plan, target, .. }) in statements {
             let passes = matches!(
                 plan.command,
-                Command::Plannable | Command::Show | Command::Explain | Command::Ddl | Command::Utility
+                Command::Plannable
+                    | Command::Show
+                    | Command::Explain
+                    | Command::Ddl
+                    | Command::Utility
+                    | Command::Temporary
             );
-            if !passes || plan.setting.is_some() {
+            // What comes behind it may mean other tables.
+            let shadows = plan.leaves && !self.with_planning(|planning| planning.schema.is_unsharded());
+            if !passes || shadows || plan.setting.is_some() {
                 return None;
             }
             if plan.access == Access::Write {
@@ -390,15 +482,21 @@ impl Session {
                 self.set(name, value.clone(), text).await?;
                 Answer::Tag("SET")
             }
+            Command::Characteristics => self.characteristics(text).await?,
             Command::Reset { name } => {
                 self.reset(name, text).await?;
                 Answer::Tag("RESET")
             }
             Command::DiscardAll => self.discard_all().await?,
+            Command::Discard(tag) => self.discard(text, tag).await?,
             Command::Deallocate(name) => self.deallocate(name.as_deref())?,
-            // Nothing is ever listened to.
-            Command::Unlisten => Answer::Tag("UNLISTEN"),
-            Command::Cursor if self.servers.is_empty() => self.no_cursor(text)?,
+            Command::ListeningChannels => {
+                self.list_channels();
+                return Ok(true);
+            }
+            Command::Listen => self.listen(text).await?,
+            Command::Unlisten => self.unlisten(text).await?,
+            Command::Cursor if !self.is_servers(&plan.command) => self.no_cursor(text)?,
             Command::Empty => {
                 self.client.output.extend(reply::EMPTY_QUERY);
                 return Ok(true);
@@ -413,10 +511,14 @@ impl Session {
         match name {
             None => {
                 self.statements.clear();
+                self.note_prepared();
                 Ok(Answer::Tag("DEALLOCATE ALL"))
             }
             Some(name) => match self.statements.remove(name.as_bytes()) {
-                Some(_) => Ok(Answer::Tag("DEALLOCATE")),
+                Some(_) => {
+                    self.note_prepared();
+                    Ok(Answer::Tag("DEALLOCATE"))
+                }
                 None => {
                     Err(ClientError::error("26000", format!("prepared statement \"{name}\" does not exist")))
                 }
@@ -457,6 +559,7 @@ pub(super) fn everywhere(plan: &Plan) -> ClientError {
 /// Whether a statement needs the transaction that Postgres makes of a text of several.
 fn must_hold_together(plan: &Plan) -> bool {
     let local = matches!(plan.command, Command::SetLocal { .. }) || plan.setting.is_some();
+    let local = local || changes_listening(plan);
     local || plan.access == Access::Write && !matches!(plan.route, Route::Refuse(_))
 }
 

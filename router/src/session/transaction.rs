@@ -1,18 +1,25 @@
 //! Transactions: BEGIN is held until the first statement says where, servers join as they are touched.
 
 use super::Session;
+use super::listen::Change;
 use super::savepoints::Savepoint;
 use super::servers::{cancel_abandoned, refused};
+use crate::audit::line::End;
 use crate::error::ClientError;
 use crate::reply;
 use crate::sql::command::Command;
 use crate::sql::scan::tokens;
+use shardway_config::PoolMode;
 use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::schema::ShardRef;
+
+/// How long a server may take to roll back where `cancel_wait_timeout` does not say.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(60);
 
 /// A transaction.
 #[derive(Debug, Default)]
@@ -35,6 +42,8 @@ pub struct Transaction {
     pub failed: bool,
     /// Session parameters that were set inside; they stay if it commits.
     pub(super) settings: Option<Settings>,
+    /// LISTENs and UNLISTENs that take effect if it commits.
+    pub(super) listens: Vec<Change>,
     /// Portals bound inside, by name.
     pub portals: HashMap<Vec<u8>, ShardRef>,
 }
@@ -135,7 +144,7 @@ impl Session {
 
     /// A BEGIN without options, where there is no transaction yet. False if it is not one.
     pub(super) fn begin_now(&mut self, text: &str) -> bool {
-        if self.transaction.is_some() || !is_plain_begin(text) {
+        if self.transaction.is_some() || !is_plain_begin(text) || self.mode == PoolMode::Statement {
             return false;
         }
         let begin = PLAIN_BEGIN.into();
@@ -149,20 +158,32 @@ impl Session {
     pub(super) fn ends_plainly(&self, command: &Command) -> bool {
         let Some(transaction) = &self.transaction else { return false };
         let [participant] = &self.servers[..] else { return false };
+        if participant.is_doubtful() {
+            return false;
+        }
         let ends = match command {
             Command::Commit { chain } => !chain && !transaction.failed && participant.lease.status == b'T',
             Command::Rollback { chain } => !chain && !transaction.lost && participant.lease.status != b'I',
             _ => false,
         };
-        let leaves = transaction.settings.is_some() || transaction.ddl;
-        ends && transaction.explicit && !leaves && self.is_unmarked()
+        let leaves = transaction.settings.is_some() || transaction.ddl || !transaction.listens.is_empty();
+        ends && transaction.explicit && !leaves && self.is_unmarked() && !self.tells_end()
     }
 
     /// COMMIT: those that only read first, since a server may refuse that too, then the one writer. Errors are for the
     /// client; the transaction is over either way.
     pub(super) async fn commit(&mut self, chain: bool) -> Result<Answer, ClientError> {
+        self.audit_commits();
         let answer = self.commit_servers(chain).await;
+        let unknown = self.outcome_unknown;
         self.end_write().await;
+        self.audit_transaction(match &answer {
+            Ok(Answer::Tag("ROLLBACK")) => End::RolledBack,
+            Ok(_) => End::Committed,
+            Err(_) if unknown => End::Unknown,
+            Err(_) => End::RolledBack,
+        })
+        .await;
         answer
     }
 
@@ -176,6 +197,13 @@ impl Session {
             self.chain(chain, &transaction);
             return Ok(Answer::Tag("ROLLBACK"));
         }
+        let before = self.channels().to_vec();
+        if !transaction.listens.is_empty()
+            && let Err(error) = self.listen_before_commit(&transaction.listens).await
+        {
+            self.roll_back_servers().await;
+            return Err(error);
+        }
         self.servers.sort_by_key(|p| p.wrote);
         let settings = transaction.settings.clone().map(|settings| self.proxy.settings.share(settings));
         for index in 0..self.servers.len() {
@@ -183,6 +211,7 @@ impl Session {
             if let Err(error) = participant.lease.run("COMMIT").await {
                 self.outcome_unknown |= participant.wrote && matches!(error, RunError::Lost(_));
                 self.roll_back_servers().await;
+                self.keep_channels(&before).await;
                 return Err(refused(&error));
             }
             // It was told of every SET inside, and keeps them from here on, whatever becomes of the others.
@@ -194,7 +223,12 @@ impl Session {
         if let Some(settings) = settings {
             self.settings = settings;
         }
+        self.settle_notifications().await;
         self.release_all();
+        if !transaction.listens.is_empty() {
+            let wanted = self.channels_after(&before, &transaction.listens);
+            self.keep_channels(&wanted).await;
+        }
         self.settings_changed();
         if transaction.ddl {
             self.reread_schema().await;
@@ -210,6 +244,7 @@ impl Session {
         };
         self.roll_back_servers().await;
         self.end_write().await;
+        self.audit_transaction(End::RolledBack).await;
         self.chain(chain, &transaction);
         if transaction.explicit { Answer::Tag("ROLLBACK") } else { no_transaction("ROLLBACK") }
     }
@@ -228,9 +263,14 @@ impl Session {
             if participant.lease.outstanding > 0 {
                 // In the middle of an answer that nobody reads: not clean, so it is closed when it is given back.
                 cancel_abandoned(participant, timeout);
-            } else if participant.lease.status != b'I' && participant.lease.run("ROLLBACK").await.is_err() {
-                // Not clean, so it is closed when it is given back.
-                participant.lease.status = b'E';
+            } else if participant.lease.status != b'I' {
+                // A server that does not answer must not keep its place for a client that may be gone.
+                let limit = if timeout.is_zero() { ROLLBACK_LIMIT } else { timeout };
+                let rolled_back = tokio::time::timeout(limit, participant.lease.run("ROLLBACK")).await;
+                if !matches!(rolled_back, Ok(Ok(()))) {
+                    // Not clean, so it is closed when it is given back.
+                    participant.lease.status = b'E';
+                }
             }
             // A SET inside was undone with it; what is in place is what was there when it joined.
         }

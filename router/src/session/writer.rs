@@ -3,6 +3,7 @@
 use super::batch::Item;
 use super::prepared::Prepared;
 use super::relay::Step;
+use crate::admin::tally::{Count, Tally};
 use crate::reply;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::prepared::StatementId;
@@ -13,6 +14,7 @@ use std::collections::VecDeque;
 pub(super) struct Writer<'a> {
     pub(super) server: &'a mut ServerConn,
     pub(super) script: &'a mut VecDeque<Step>,
+    pub(super) tally: &'a Tally,
     pub(super) max: usize,
 }
 
@@ -25,12 +27,14 @@ impl Writer<'_> {
                 self.script.push_back(Step::ForwardUnnamed);
             }
             Item::Parse { statement, .. } => {
-                if self.server.prepared.touch(statement.id) {
+                self.tally.add(Count::ClientParses, 1);
+                let version = statement.version();
+                if self.server.prepared.touch(statement.id, version) {
                     self.script.push_back(Step::KnownParse(statement.id));
                 } else {
                     self.parse(statement);
                     self.script.push_back(Step::ForwardParse(statement.id));
-                    self.evict(statement.id);
+                    self.evict(statement.id, version);
                 }
             }
             Item::Bind { at, statement, named, .. } => {
@@ -41,7 +45,7 @@ impl Writer<'_> {
                 self.ensure(statement, *named);
                 let name = if *named { statement.name.as_bytes() } else { b"" };
                 frame::put(&mut self.server.wire.output, b'D', &[b"S", name, b"\0"].concat());
-                self.script.push_back(Step::Forward);
+                self.script.push_back(Step::ForwardShape);
             }
             Item::Portal { at, .. } => self.copy(&bytes[at.clone()]),
             Item::CloseStatement { .. } => self.script.push_back(Step::Fabricate(reply::CLOSE_COMPLETE)),
@@ -56,33 +60,54 @@ impl Writer<'_> {
 
     /// Sees to it that the server has the statement.
     pub(super) fn ensure(&mut self, statement: &Prepared, named: bool) {
-        if !named {
-            if self.server.unnamed != Some(statement.id) {
-                self.server.unnamed = Some(statement.id);
-                frame::put(&mut self.server.wire.output, b'P', &[b"\0", &statement.parse_tail[..]].concat());
-                self.script.push_back(Step::Swallow);
-            }
-            return;
-        }
-        if !self.server.prepared.touch(statement.id) {
-            self.parse(statement);
-            self.script.push_back(Step::SwallowParse(statement.id));
-            self.evict(statement.id);
+        if !self.has(statement, named) {
+            self.prepare(statement, named);
         }
     }
 
+    /// Whether the server has the statement; counts as use.
+    pub(super) fn has(&mut self, statement: &Prepared, named: bool) -> bool {
+        match named {
+            true => self.server.prepared.touch(statement.id, statement.version()),
+            false => self.server.unnamed == Some(statement.id),
+        }
+    }
+
+    /// Has the server prepare it, unseen by the client.
+    pub(super) fn prepare(&mut self, statement: &Prepared, named: bool) {
+        if !named {
+            self.server.unnamed = Some(statement.id);
+            frame::put(&mut self.server.wire.output, b'P', &[b"\0", &statement.parse_tail[..]].concat());
+            self.script.push_back(Step::Swallow);
+            return;
+        }
+        self.parse(statement);
+        self.script.push_back(Step::SwallowParse(statement.id));
+        self.evict(statement.id, statement.version());
+    }
+
     fn parse(&mut self, statement: &Prepared) {
+        if self.server.prepared.holds(statement.id) {
+            self.close(statement.id);
+        }
+        self.tally.add(Count::ServerParses, 1);
         let body = [statement.name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
         frame::put(&mut self.server.wire.output, b'P', &body);
     }
 
     /// Counts the statement in; closes the one that the server used longest ago if it has too many.
-    fn evict(&mut self, id: StatementId) {
-        if let Some(old) = self.server.prepared.insert(id, self.max) {
-            let name = old.server_name();
-            frame::put(&mut self.server.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
-            self.script.push_back(Step::SwallowClose(old));
+    fn evict(&mut self, id: StatementId, version: u32) {
+        let old = self.server.prepared.insert(id, version, self.max);
+        self.server.note_prepared();
+        if let Some(old) = old {
+            self.close(old);
         }
+    }
+
+    fn close(&mut self, id: StatementId) {
+        let name = id.server_name();
+        frame::put(&mut self.server.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
+        self.script.push_back(Step::SwallowClose(id));
     }
 
     /// Bind, with the server's name of the statement in the place of the client's.
@@ -99,5 +124,6 @@ impl Writer<'_> {
             out.extend(part);
         }
         self.script.push_back(Step::Forward);
+        self.tally.add(Count::Binds, 1);
     }
 }

@@ -3,7 +3,7 @@
 //! Transaction control and session state are told apart here, without the parser: these commands are few, their
 //! grammar is fixed, and they must be understood even where the parser has gaps.
 
-use super::scan::Scan;
+use super::scan::{Scan, all_tokens};
 
 /// What kind of statement it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Command {
         /// Its value, where it is one plain word or literal.
         value: Option<String>,
     },
+    /// SET SESSION CHARACTERISTICS: what transactions are like from here on.
+    Characteristics,
     /// RESET name.
     Reset {
         /// The parameter, in lower case; `all` for all.
@@ -45,26 +47,39 @@ pub enum Command {
     Show,
     /// DISCARD ALL.
     DiscardAll,
+    /// DISCARD TEMP, PLANS, SEQUENCES: the tag it is answered with.
+    Discard(&'static str),
     /// DEALLOCATE name, or ALL (`None`).
     Deallocate(Option<String>),
     /// CLOSE, FETCH, MOVE: of a cursor in the running transaction.
     Cursor,
-    /// DECLARE without HOLD.
-    Declare,
+    /// DECLARE.
+    Declare {
+        /// WITH HOLD, or words that may say so: it may outlive its transaction.
+        hold: bool,
+    },
     /// SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: for the planner.
     Plannable,
     /// COPY.
     Copy,
     /// EXPLAIN.
     Explain,
-    /// NOTIFY, and UNLISTEN * with nothing listened to: any shard will do.
+    /// NOTIFY.
     Notify,
+    /// LISTEN.
+    Listen,
     /// UNLISTEN.
     Unlisten,
-    /// What leaves state on a server that can't be carried to another: named for the error.
-    Stateful(&'static str),
-    /// PREPARE, EXECUTE, of SQL.
-    SqlPrepared(&'static str),
+    /// SELECT pg_listening_channels(), and no more.
+    ListeningChannels,
+    /// CREATE of a temporary table, view or sequence.
+    Temporary,
+    /// LOAD of a library.
+    Load,
+    /// PREPARE of a statement.
+    Prepare,
+    /// EXECUTE of a prepared statement.
+    Execute,
     /// PREPARE TRANSACTION and its kin.
     TwoPhase,
     /// CREATE, ALTER, DROP, GRANT, TRUNCATE, …: changes every shard's catalog or files.
@@ -79,6 +94,7 @@ impl Command {
         let word = |n| scan.word_at(text, n);
         match word(0).as_str() {
             "" | ";" => Self::Empty,
+            "SELECT" if asks_for_channels(scan, text) => Self::ListeningChannels,
             "SELECT" | "VALUES" | "TABLE" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "(" => {
                 Self::Plannable
             }
@@ -110,23 +126,24 @@ impl Command {
         let word = |n| scan.word_at(text, n);
         match first {
             "DISCARD" if word(1) == "ALL" => Self::DiscardAll,
-            "DISCARD" if matches!(word(1).as_str(), "TEMP" | "TEMPORARY" | "PLANS" | "SEQUENCES") => {
-                Self::Notify
-            }
+            "DISCARD" => match word(1).as_str() {
+                "TEMP" | "TEMPORARY" => Self::Discard("DISCARD TEMP"),
+                "PLANS" => Self::Discard("DISCARD PLANS"),
+                "SEQUENCES" => Self::Discard("DISCARD SEQUENCES"),
+                _ => Self::Utility,
+            },
             "DEALLOCATE" => Self::Deallocate(deallocated(scan, text)),
             "PREPARE" if word(1) == "TRANSACTION" => Self::TwoPhase,
-            "PREPARE" => Self::SqlPrepared("PREPARE"),
-            "EXECUTE" => Self::SqlPrepared("EXECUTE"),
+            "PREPARE" => Self::Prepare,
+            "EXECUTE" => Self::Execute,
             "CLOSE" | "FETCH" | "MOVE" => Self::Cursor,
-            "DECLARE" if has_word(scan, text, "HOLD") && !has_word(scan, text, "WITHOUT") => {
-                Self::Stateful("a WITH HOLD cursor")
-            }
-            "DECLARE" => Self::Declare,
+            // Behind a WITH that is the last word looked at, HOLD may come.
+            "DECLARE" => Self::Declare { hold: has_word(scan, text, "HOLD") || word(7) == "WITH" },
             "NOTIFY" => Self::Notify,
             "UNLISTEN" => Self::Unlisten,
-            "LISTEN" => Self::Stateful("LISTEN"),
-            "LOAD" => Self::Stateful("LOAD"),
-            "CREATE" if creates_temporary(scan, text) => Self::Stateful("a temporary table"),
+            "LISTEN" => Self::Listen,
+            "LOAD" => Self::Load,
+            "CREATE" if creates_temporary(scan, text) => Self::Temporary,
             "CREATE" | "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY" | "TRUNCATE"
             | "REASSIGN" | "IMPORT" | "REFRESH" => Self::Ddl,
             _ => Self::Utility,
@@ -145,7 +162,7 @@ impl Command {
             }
             "LOCAL" | "TRANSACTION" | "CONSTRAINTS" => return Self::SetLocal { search_path: None },
             "SESSION" if scan.word_at(text, 2) == "CHARACTERISTICS" => {
-                return Self::Stateful("SET SESSION CHARACTERISTICS");
+                return Self::Characteristics;
             }
             "SESSION" if scan.word_at(text, 2) == "AUTHORIZATION" => {
                 return Self::Set { name: "session_authorization".into(), value: None };
@@ -201,6 +218,45 @@ impl Command {
     }
 }
 
+/// What SET SESSION CHARACTERISTICS sets: parameters and their values; `None` where it is not understood.
+pub fn characteristics(text: &str) -> Option<Vec<(&'static str, &'static str)>> {
+    let words: Vec<String> =
+        all_tokens(text)?.into_iter().map(|token| text[token].to_ascii_uppercase()).collect();
+    let mut words = words.iter().map(String::as_str).filter(|word| !matches!(*word, "," | ";")).skip(5);
+    let mut set = Vec::new();
+    while let Some(word) = words.next() {
+        let mut then = |second: &str| words.next().filter(|next| *next == second).map(drop);
+        set.push(match word {
+            "ISOLATION" => {
+                then("LEVEL")?;
+                let level = match words.next()? {
+                    "SERIALIZABLE" => "serializable",
+                    "REPEATABLE" => words.next().filter(|next| *next == "READ").map(|_| "repeatable read")?,
+                    "READ" => match words.next()? {
+                        "COMMITTED" => "read committed",
+                        "UNCOMMITTED" => "read uncommitted",
+                        _ => return None,
+                    },
+                    _ => return None,
+                };
+                ("default_transaction_isolation", level)
+            }
+            "READ" => match words.next()? {
+                "ONLY" => ("default_transaction_read_only", "on"),
+                "WRITE" => ("default_transaction_read_only", "off"),
+                _ => return None,
+            },
+            "NOT" => {
+                then("DEFERRABLE")?;
+                ("default_transaction_deferrable", "off")
+            }
+            "DEFERRABLE" => ("default_transaction_deferrable", "on"),
+            _ => return None,
+        });
+    }
+    (!set.is_empty()).then_some(set)
+}
+
 /// A parameter's name at token `n`, dots included, and the token behind it.
 fn parameter(scan: &Scan, text: &str, mut n: usize) -> (String, usize) {
     let mut name = String::new();
@@ -216,6 +272,15 @@ fn parameter(scan: &Scan, text: &str, mut n: usize) -> (String, usize) {
     (name.to_ascii_lowercase(), n)
 }
 
+/// SELECT pg_listening_channels(), or SELECT * FROM it.
+fn asks_for_channels(scan: &Scan, text: &str) -> bool {
+    let name = if scan.word_at(text, 1) == "*" && scan.word_at(text, 2) == "FROM" { 3 } else { 1 };
+    scan.word_at(text, name) == "PG_LISTENING_CHANNELS"
+        && scan.word_at(text, name + 1) == "("
+        && scan.word_at(text, name + 2) == ")"
+        && matches!(scan.word_at(text, name + 3).as_str(), "" | ";")
+}
+
 fn has_word(scan: &Scan, text: &str, word: &str) -> bool {
     scan.words.iter().any(|&(start, end)| text[start..end].eq_ignore_ascii_case(word))
 }
@@ -226,6 +291,7 @@ fn chains(scan: &Scan, text: &str) -> bool {
 
 fn creates_temporary(scan: &Scan, text: &str) -> bool {
     (1..4).any(|n| matches!(scan.word_at(text, n).as_str(), "TEMP" | "TEMPORARY"))
+        || has_word(scan, text, "pg_temp")
 }
 
 fn deallocated(scan: &Scan, text: &str) -> Option<String> {
@@ -258,6 +324,9 @@ mod tests {
         assert_eq!(command("ROLLBACK WORK TO a"), Command::Savepoint);
         assert_eq!(command("ROLLBACK PREPARED 'x'"), Command::TwoPhase);
         assert_eq!(command(" -- nothing\n ;"), Command::Empty);
+        assert_eq!(command("select pg_listening_channels();"), Command::ListeningChannels);
+        assert_eq!(command("select * from pg_listening_channels()"), Command::ListeningChannels);
+        assert_eq!(command("select pg_listening_channels() limit 1"), Command::Plannable);
     }
 
     #[test]
@@ -275,10 +344,29 @@ mod tests {
     }
 
     #[test]
+    fn session_characteristics_are_parameters() {
+        let text = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;";
+        assert_eq!(command(text), Command::Characteristics);
+        let set = characteristics(text).unwrap();
+        assert_eq!(set[0], ("default_transaction_isolation", "repeatable read"));
+        assert_eq!(
+            set[1..],
+            [("default_transaction_read_only", "on"), ("default_transaction_deferrable", "off")]
+        );
+        assert_eq!(characteristics("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL"), None);
+        assert_eq!(characteristics("SET SESSION CHARACTERISTICS AS TRANSACTION"), None);
+    }
+
+    #[test]
     fn what_stays_on_a_server_is_known() {
-        assert!(matches!(command("create temp table t()"), Command::Stateful(_)));
-        assert!(matches!(command("declare c cursor with hold for select 1"), Command::Stateful(_)));
-        assert_eq!(command("declare c cursor without hold for select 1"), Command::Declare);
+        assert_eq!(command("create temp table t()"), Command::Temporary);
+        assert_eq!(command("CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 1"), Command::Temporary);
+        assert_eq!(command("create table if not exists pg_temp.t()"), Command::Temporary);
+        assert_eq!(command("create table temperature()"), Command::Ddl);
+        let holds = |text| matches!(command(text), Command::Declare { hold: true });
+        assert!(holds("declare c cursor with hold for select 1"));
+        assert!(holds("declare c binary insensitive no scroll cursor with hold for select 1"));
+        assert!(!holds("declare c cursor for select 1"));
         assert_eq!(command("DEALLOCATE ALL"), Command::Deallocate(None));
         assert_eq!(command("deallocate \"A b\""), Command::Deallocate(Some("A b".into())));
     }

@@ -5,4 +5,5 @@
 pub mod command;
 pub mod hint;
 pub mod literal;
+pub mod prepare;
 pub mod scan;

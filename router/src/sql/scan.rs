@@ -4,6 +4,8 @@
 //! literals' values alone, never in a literal's kind, in a comment that may be a hint, or in a single word.
 //! Source: PostgreSQL, "Lexical Structure".
 
+use std::ops::Range;
+
 /// What kind of literal was lifted; part of the template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiteralKind {
@@ -144,6 +146,12 @@ pub struct Unclosed;
 impl Scan {
     /// Scans `text`. On [`Unclosed`] the text is for Postgres to refuse.
     pub fn run(&mut self, text: &str) -> Result<(), Unclosed> {
+        self.run_for::<WORDS>(text)
+    }
+
+    /// The same, with up to so many tokens remembered.
+    #[inline]
+    fn run_for<const MOST: usize>(&mut self, text: &str) -> Result<(), Unclosed> {
         self.template.clear();
         self.literals.clear();
         self.semicolons.clear();
@@ -151,11 +159,11 @@ impl Scan {
         self.has_block_comment = false;
         self.comments.clear();
         self.end = 0;
-        self.cut(text.as_bytes())
+        self.cut::<MOST>(text.as_bytes())
     }
 
     /// Cuts the text into tokens. What the template takes over as it is stays in one run, copied at its end.
-    fn cut(&mut self, bytes: &[u8]) -> Result<(), Unclosed> {
+    fn cut<const MOST: usize>(&mut self, bytes: &[u8]) -> Result<(), Unclosed> {
         let mut run = self.skip(bytes, Run { start: 0, end: 0 });
         let mut depth = 0i32;
         while let Some(&byte) = bytes.get(run.end) {
@@ -207,7 +215,7 @@ impl Scan {
                 Class::Dash | Class::Slash => Token::Kept(start + 1),
                 Class::Mark => return Err(Unclosed),
             };
-            run = self.take(bytes, run, end);
+            run = self.take::<MOST>(bytes, run, end);
         }
         self.template.extend_from_slice(&bytes[run.start..run.end]);
         Ok(())
@@ -215,7 +223,7 @@ impl Scan {
 
     /// Takes note of a token that starts where the run ends.
     #[inline]
-    fn take(&mut self, bytes: &[u8], run: Run, token: Token) -> Run {
+    fn take<const MOST: usize>(&mut self, bytes: &[u8], run: Run, token: Token) -> Run {
         let start = run.end;
         let (end, run) = match token {
             Token::Kept(end) => (end, Run { start: run.start, end }),
@@ -226,7 +234,7 @@ impl Scan {
                 (end, Run { start: end, end })
             }
         };
-        if self.words.len() < WORDS {
+        if self.words.len() < MOST {
             self.words.push((start, end));
         }
         self.end = end;
@@ -301,6 +309,13 @@ pub fn tokens(text: &str) -> Vec<&str> {
     // What was found before something that is not closed will do.
     let _ = scan.run(text);
     scan.words.iter().map(|&(start, end)| &text[start..end]).filter(|token| *token != ";").collect()
+}
+
+/// Every token of a text, comments left out; `None` if something is not closed.
+pub fn all_tokens(text: &str) -> Option<Vec<Range<usize>>> {
+    let mut scan = Scan::default();
+    scan.run_for::<{ usize::MAX }>(text).ok()?;
+    Some(scan.words.into_iter().map(|(start, end)| start..end).collect())
 }
 
 /// What a token means as an identifier: in lower case, unless it is quoted.
@@ -438,78 +453,4 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn scan(text: &str) -> Scan {
-        let mut scan = Scan::default();
-        scan.run(text).unwrap();
-        scan
-    }
-
-    fn literals(text: &str) -> Vec<&str> {
-        scan(text).literals.iter().map(|l| &text[l.start..l.end]).collect()
-    }
-
-    #[test]
-    fn texts_that_differ_in_values_share_a_template() {
-        let a = scan("SELECT * FROM t WHERE id = 42 AND name = 'x''y'");
-        let b = scan("SELECT * FROM t WHERE  id = 7 AND name = ''");
-        assert_eq!(a.template, b.template);
-    }
-
-    #[test]
-    fn kinds_of_literals_are_told_apart() {
-        let kinds = ["1", "1.5", "'1'", "E'1'", "$$1$$", "$1", "B'1'", "1e5", "-1"];
-        let templates: std::collections::HashSet<_> =
-            kinds.iter().map(|k| scan(&format!("SELECT {k}")).template).collect();
-        // 1.5 and 1e5 are both decimals; all others differ.
-        assert_eq!(templates.len(), kinds.len() - 1);
-    }
-
-    #[test]
-    fn literals_are_found_where_postgres_finds_them() {
-        assert_eq!(
-            literals(r"SELECT E'a\'b', t1.x2, $1, $q$ it's $q$, 'a''b'"),
-            [r"E'a\'b'", "$q$ it's $q$", "'a''b'"]
-        );
-        assert_eq!(
-            literals("SELECT a[1:2], 1.5e-3, .5, 1..2 -- 7\n, \"8\" /* 9 */"),
-            ["1", "2", "1.5e-3", ".5", "1", ".2"]
-        );
-        assert_eq!(literals("SELECT 0x1F, 1_000"), Vec::<&str>::new());
-    }
-
-    #[test]
-    fn a_string_goes_on_behind_a_line_break_by_the_rules_of_its_first_piece() {
-        assert_eq!(literals("SELECT E'a' -- x\n 'b\\'c;' , 'd' 'e'"), ["E'a' -- x\n 'b\\'c;'", "'d'", "'e'"]);
-        assert_eq!(scan("DELETE FROM t WHERE a = E'a'\n'b\\'; --' ").semicolons, Vec::<usize>::new());
-        assert_ne!(scan("SELECT 'a'\n'b'").template, scan("SELECT 'a' 'b'").template);
-    }
-
-    #[test]
-    fn semicolons_count_outside_of_strings_and_parentheses_only() {
-        assert_eq!(scan("select ';' ; select (1;2) -- ;\n;").semicolons.len(), 2);
-    }
-
-    #[test]
-    fn what_is_not_closed_is_said() {
-        for text in ["select 'a", "select \"a", "/* a", "$$ a", "select E'a\\'"] {
-            assert_eq!(Scan::default().run(text), Err(Unclosed), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,80}") {
-            let _ = Scan::default().run(&text);
-        }
-
-        #[test]
-        fn tokens_of_any_order_scan_without_panic(parts in proptest::collection::vec(
-            prop_oneof![Just("'a'"), Just("$1"), Just("$$"), Just("E'\\'"), Just("/*"), Just("*/"), Just("--"), Just("\n"), Just("1."), Just(".."), Just("e5"), Just("U&'"), Just("é"), Just("\"")], 0..12)) {
-            let _ = Scan::default().run(&parts.concat());
-        }
-    }
-}
+mod tests;

@@ -154,8 +154,16 @@ const checks = {
     });
     const unknown = client.query("SELECT nam FROM account WHERE user_id = $1", [id]);
     await assert.rejects(unknown, { code: "42703", position: "8" });
-    await assert.rejects(client.query("LISTEN channel"), { code: "0A000", message: /LISTEN/ });
     assert.deepEqual((await client.query("SELECT 1 AS one")).rows, [{ one: 1 }]);
+  }),
+
+  "notifications are heard": inEachWorld(async (client) => {
+    const heard = new Promise((resolve) => client.once("notification", resolve));
+    await client.query("LISTEN from_node");
+    await client.query("SELECT pg_notify($1, $2)", ["from_node", "hello"]);
+    const { channel, payload } = await heard;
+    assert.deepEqual([channel, payload], ["from_node", "hello"]);
+    await client.query("UNLISTEN *");
   }),
 
   "notices are heard": inEachWorld(async (client) => {

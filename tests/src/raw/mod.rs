@@ -175,6 +175,9 @@ impl RawClient {
 
     /// What comes before ReadyForQuery or the connection's end, be it within a message.
     pub async fn rest(&mut self) -> Reply {
+        // A server that has hung up may have said why before.
+        let output = self.output.split();
+        let _ = self.try_write(&output).await;
         let mut messages = Vec::new();
         loop {
             while let Some(message) = self.take_message() {
@@ -189,6 +192,32 @@ impl RawClient {
                 return Reply(messages);
             }
         }
+    }
+
+    /// Reads what there is; whether that, with what came before, is more than so many bytes.
+    pub async fn has_more(&mut self, bytes: usize) -> bool {
+        self.read_more().await && self.input.len() > bytes
+    }
+
+    /// What came of a message that is not whole yet.
+    pub fn unread(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// What has been put together and not been sent.
+    pub fn unsent(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Forgets what has been put together behind so many bytes.
+    pub fn cut_short(&mut self, bytes: usize) {
+        self.output.truncate(bytes);
+    }
+
+    /// Closes the connection with RST, as the end of a client's machine does.
+    pub fn reset(self) {
+        // Where that can't be had, it is a FIN.
+        let _ = self.stream.set_zero_linger();
     }
 
     /// Says that nothing more will be sent.

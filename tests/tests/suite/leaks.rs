@@ -107,30 +107,43 @@ async fn no_hint_and_no_explain_leaves_state_on_a_server() {
     let _alone = ALONE.lock().await;
     let mut raw = WORLD.raw("app").await;
     for sql in [
-        "/* shard: 0 */ CREATE TEMP TABLE item AS SELECT 1",
-        "/* shard: 0 */ LISTEN x",
-        "/* shard: 0 */ SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         "/* shard: 0 */ SELECT set_config('search_path', 'side', false)",
-        "/* shard: 0 */ SELECT pg_advisory_lock(1)",
-        "/* shard: 0 */ PREPARE p AS SELECT 1",
         "CREATE TABLE atomic_x (a int); SET search_path TO side",
     ] {
         let reply = ask(&mut raw, sql).await;
         assert_eq!(code(&reply), "0A000", "{sql}");
     }
     let mut raw = UNSHARDED.raw("app").await;
-    for sql in [
-        "EXPLAIN ANALYZE SELECT set_config('search_path', 'side', false)",
-        "EXPLAIN ANALYZE SELECT pg_advisory_lock(1)",
-        "LISTEN x",
-    ] {
-        assert_eq!(code(&ask(&mut raw, sql).await), "0A000", "{sql}");
-    }
+    let sql = "EXPLAIN ANALYZE SELECT set_config('search_path', 'side', false)";
+    assert_eq!(code(&ask(&mut raw, sql).await), "0A000");
     let reply =
         ask(&mut raw, "CREATE TABLE IF NOT EXISTS atomic_y (a int); SET search_path TO side; SELECT 1").await;
     assert_eq!(reply.commands(), ["CREATE TABLE", "SET", "SELECT 1"]);
     let mut other = UNSHARDED.raw("app").await;
     assert_eq!(value(&mut other, "SHOW search_path").await, "\"$user\", public");
+}
+
+#[tokio::test]
+async fn what_a_hint_or_an_explain_leaves_is_gone_with_its_client() {
+    let _alone = ALONE.lock().await;
+    for (world, left) in [
+        (&WORLD, "/* shard: 0 */ CREATE TEMP TABLE item AS SELECT 1 AS user_id"),
+        (&WORLD, "/* shard: 0 */ SELECT pg_advisory_lock(1)"),
+        (&WORLD, "/* shard: 0 */ SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+        (&WORLD, "/* shard: 0 */ PREPARE p AS SELECT 1"),
+        (&UNSHARDED, "EXPLAIN ANALYZE SELECT pg_advisory_lock(1)"),
+        (&UNSHARDED, "EXPLAIN ANALYZE CREATE TEMP TABLE item AS SELECT 1 AS user_id"),
+        (&UNSHARDED, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE"),
+    ] {
+        let mut raw = world.raw("app").await;
+        assert_eq!(code(&ask(&mut raw, left).await), "", "{left}");
+        raw.hang_up();
+        let mut next = world.raw("app").await;
+        let look = "/* shard: 0 */ SELECT current_setting('transaction_read_only') || current_setting('transaction_isolation') \
+             || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) \
+             || coalesce(to_regclass('pg_temp.item')::text, ' clean')";
+        assert_eq!(value(&mut next, look).await, "offread committed0 clean", "after {left}");
+    }
 }
 
 #[tokio::test]

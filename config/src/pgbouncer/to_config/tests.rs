@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::{AuthMethod, PoolMode, Secret};
+use crate::model::{AuthMethod, Origin, PoolMode, Secret};
 use crate::pgbouncer::testing::{read, read_in};
 
 #[test]
@@ -25,10 +25,70 @@ fn a_server_without_a_host_is_at_the_unix_socket_and_has_the_clients_name() {
     assert_eq!(shown, ["/run:5432/foo", "/other:5432/bar"]);
 }
 
+fn shown(config: &Config) -> Vec<String> {
+    config.databases.iter().map(|database| database.groups[0].shards[0].primary.to_string()).collect()
+}
+
 #[test]
-fn what_one_endpoint_cannot_hold_is_left_out_as_a_whole() {
-    assert!(read("[databases]\na = host=x,y\nb = host=@x\n* = host=x\n").to_config().databases.is_empty());
+fn several_hosts_are_equals_that_take_turns_unless_told_otherwise() {
+    let config =
+        read("[databases]\na = host=x,/run,@y\nb = host=x,y load_balance_hosts=disable\n").to_config();
+    assert_eq!(shown(&config), ["x,/run,@y:5432/a", "x,y:5432/b"]);
+    let balances = |at: usize| config.databases[at].groups[0].shards[0].primary.balances;
+    assert_eq!((balances(0), balances(1)), (true, false));
+}
+
+#[test]
+fn a_database_whose_server_is_nowhere_is_left_out() {
     assert!(read("unix_socket_dir=\n[databases]\na =\n").to_config().databases.is_empty());
+}
+
+#[test]
+fn the_fallback_makes_a_database_of_any_name() {
+    let config = read("autodb_idle_timeout=7\n[databases]\n* = host=x pool_size=3\n").to_config();
+    assert!(config.databases.is_empty());
+    let fallback = config.fallback.unwrap();
+    assert_eq!(fallback.idle_timeout, Duration::from_secs(7));
+    let made = fallback.named("foo");
+    assert_eq!((made.name.as_str(), made.origin, made.limits.pool_size), ("foo", Origin::Fallback, Some(3)));
+    assert_eq!(made.groups[0].shards[0].primary.to_string(), "x:5432/foo");
+    let one = read("[databases]\n* = host=x dbname=real\n").to_config().fallback.unwrap();
+    assert_eq!(one.named("foo").groups[0].shards[0].primary.to_string(), "x:5432/real");
+}
+
+#[test]
+fn what_servers_are_asked_for_is_what_clients_begin_with() {
+    let config = read("[databases]\na = host=x timezone=UTC client_encoding=latin1\n").to_config();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(config.databases[0].parameters, [pair("client_encoding", "latin1"), pair("TimeZone", "UTC")]);
+}
+
+#[test]
+fn sockets_are_as_pgbouncers() {
+    let sockets = |text: &str| read(text).to_config().server.sockets;
+    let usual = sockets("");
+    assert!(!usual.so_reuseport && usual.tcp_defer_accept && usual.tcp.keepalive.is_some());
+    assert_eq!((usual.listen_backlog, usual.unix_socket_mode), (128, 0o777));
+    let other = sockets(
+        "so_reuseport=1\nlisten_backlog=9\nunix_socket_mode=0700\nunix_socket_group=g\ntcp_keepalive=0\n\
+         tcp_user_timeout=1500\ntcp_defer_accept=0\n",
+    );
+    assert!(other.so_reuseport && !other.tcp_defer_accept && other.tcp.keepalive.is_none());
+    assert_eq!((other.listen_backlog, other.unix_socket_mode), (9, 0o700));
+    assert_eq!(other.tcp.user_timeout, Duration::from_millis(1500));
+    assert_eq!(other.unix_socket_group.as_deref(), Some("g"));
+}
+
+#[test]
+fn a_setting_can_be_changed_as_if_the_file_said_so() {
+    let before = read("[databases]\na = host=x\n");
+    let files = crate::pgbouncer::testing::files(&[]);
+    let after = before.set("default_pool_size", "7", &files).unwrap();
+    assert_eq!(after.pool.default_pool_size, 7);
+    assert_eq!(after.pgbouncer.unwrap().settings.pooling.default_pool_size, 7);
+    assert!(before.set("listen_port", "7", &files).is_err());
+    let refused = before.set("auth_type", "hba", &files).unwrap_err();
+    assert!(refused.contains("auth_type hba needs auth_hba_file"), "{refused}");
 }
 
 fn with_users(text: &str) -> Config {
@@ -46,8 +106,10 @@ fn users_come_from_both_files() {
     let known: Vec<bool> = users.iter().map(|user| user.password.is_some()).collect();
     assert_eq!(known, [true, true, false, false]);
     let b = &users[1];
-    assert_eq!((b.pool_mode, b.pool_size, b.max_connections), (Some(PoolMode::Statement), 3, 4));
-    assert_eq!(users[3].pool_size, 5);
+    let limits = &b.limits;
+    let own = (limits.pool_mode, limits.pool_size, limits.max_connections);
+    assert_eq!(own, (Some(PoolMode::Statement), Some(3), Some(4)));
+    assert_eq!(users[3].limits.pool_size, Some(5));
 }
 
 #[test]
@@ -61,7 +123,7 @@ fn a_forced_users_password_is_looked_up_where_it_is_plain() {
 #[test]
 fn under_any_no_name_is_known_so_that_each_will_do() {
     let config = read("[users]\na = pool_size=1\n").to_config();
-    assert_eq!((config.server.auth, config.users.len()), (AuthMethod::Trust, 0));
+    assert_eq!((config.server.auth, config.users.len()), (AuthMethod::Any, 0));
 }
 
 #[test]
@@ -79,7 +141,7 @@ fn it_listens_where_pgbouncer_would() {
 
 #[test]
 fn the_query_for_secrets_is_there_with_its_user_alone() {
-    let query = |text: &str| read(text).to_config().server.auth_query;
+    let query = |text: &str| read(text).to_config().server.lookup.auth_query;
     assert_eq!(query("auth_query = select 1\n"), None);
     assert_eq!(query("auth_query = select 1\nauth_user = u\n").as_deref(), Some("select 1"));
 }
@@ -98,7 +160,7 @@ fn what_pgbouncer_has_no_word_for_is_as_in_a_file_that_says_nothing() {
     let config = read("").to_config();
     let plain = crate::testing::config("");
     assert_eq!((config.routing, config.cache), (plain.routing, plain.cache));
-    assert_eq!(config.server.shutdown_timeout, plain.server.shutdown_timeout);
+    assert!(config.server.shutdown_timeout.is_zero());
 }
 
 #[test]

@@ -38,10 +38,11 @@ impl Words for AuthType {
 }
 
 impl AuthType {
-    /// The nearest of our own methods. [`AuthType::Any`] is trust without users, since then any name will do.
+    /// The same among our own methods.
     pub fn method(self) -> AuthMethod {
         match self {
-            Self::Any | Self::Trust => AuthMethod::Trust,
+            Self::Any => AuthMethod::Any,
+            Self::Trust => AuthMethod::Trust,
             Self::Plain => AuthMethod::Password,
             Self::Md5 => AuthMethod::Md5,
             Self::Scram => AuthMethod::Scram,

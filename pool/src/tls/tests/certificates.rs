@@ -115,3 +115,21 @@ async fn a_client_without_a_certificate_is_let_in_unless_one_is_demanded() {
         assert_eq!(server.is_ok(), lets_in, "{mode}");
     }
 }
+
+#[tokio::test]
+async fn versions_that_are_not_spoken_are_not() {
+    let both = by_the_recipe();
+    let only = |versions| TlsFiles { versions, ..both.clone() };
+    let (old, new) = (only(Versions::Tls12), only(Versions::Tls13));
+    let allow = TlsMode::Allow;
+    for (server, client, works) in [
+        (&both, &old, true),
+        (&both, &new, true),
+        (&new, &both, true),
+        (&new, &old, false),
+        (&old, &new, false),
+    ] {
+        let (_, client) = shake_hands(sockets(), (allow, server), (TlsMode::Require, client)).await;
+        assert_eq!(client.is_ok(), works);
+    }
+}

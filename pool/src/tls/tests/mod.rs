@@ -9,8 +9,8 @@ use crate::stream::Stream;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use shardway_config::tls::{Identity, Pem};
-use shardway_config::{Place, TlsFiles, TlsMode};
+use shardway_config::tls::{Identity, Pem, Versions};
+use shardway_config::{Place, Tcp, TlsFiles, TlsMode};
 use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
@@ -24,7 +24,11 @@ fn pem<T>(content: T) -> Pem<T> {
 fn files(certificate: &str, key: &str, ca: Option<&str>) -> TlsFiles {
     let read = |text: &str| pem(vec![CertificateDer::from_pem_slice(text.as_bytes()).unwrap()]);
     let key = pem(PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap());
-    TlsFiles { identity: Some(Identity { chain: read(certificate), key }), ca: ca.map(read) }
+    TlsFiles {
+        identity: Some(Identity { chain: read(certificate), key }),
+        ca: ca.map(read),
+        versions: Versions::default(),
+    }
 }
 
 /// A certificate for `host` that signed itself, with its key.

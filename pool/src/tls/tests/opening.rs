@@ -34,7 +34,7 @@ async fn server(words: &'static [&'static [u8]]) -> ServerAddress {
 fn at(port: u16) -> ServerAddress {
     let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
     let (host, dbname) = ("127.0.0.1".to_owned(), "d".to_owned());
-    ServerAddress { host, port, dbname, tls: TlsMode::Prefer, connector }
+    ServerAddress { host, hosts: None, port, dbname, tls: TlsMode::Prefer, connector, tcp: Tcp::default() }
 }
 
 /// `!` behind the words: and hangs up.
@@ -89,7 +89,7 @@ async fn what_cancels_an_encrypted_connection_is_not_sent_in_clear() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Arc::new(at(listener.local_addr().unwrap().port()));
     let (key, slot) = (BackendKey { pid: 1, secret: 2 }, CancelSlot::default());
-    let target = Arc::new(CancelTarget { address, key, tls: true, slot });
+    let target = Arc::new(CancelTarget { address, key, tls: true, slot, prepared: Default::default() });
     let server = async {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.read_exact(&mut [0; 8]).await.unwrap();

@@ -6,6 +6,9 @@ use crate::proxy::Proxy;
 
 pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
     let world = proxy.world();
+    if let Some(ini) = &world.config.pgbouncer {
+        return ini.settings.rows().into_iter().map(of_pgbouncer).collect();
+    }
     let defaults = defaults();
     let line = |setting: &crate::admin::settings::Setting| {
         let changeable = if matches!(setting.change, Changeable::No) { "no" } else { "yes" };
@@ -17,4 +20,9 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
         ]
     };
     SETTINGS.iter().map(line).collect()
+}
+
+/// PgBouncer's own settings, as its console has them.
+fn of_pgbouncer(setting: shardway_config::pgbouncer::Row) -> Row {
+    row![setting.key, setting.value, setting.default, if setting.changeable { "yes" } else { "no" }]
 }

@@ -2,6 +2,7 @@
 
 use crate::admin::answer::{Row, row};
 use crate::admin::gather::{self, by_name};
+use crate::admin::standing;
 use crate::database::Database;
 use crate::proxy::{ADMIN_DATABASE, Proxy, World};
 
@@ -14,9 +15,11 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
 }
 
 fn database_row(proxy: &Proxy, world: &World, database: &Database) -> Row {
-    let pool = &world.config.pool;
+    let (pool, own) = (&world.config.pool, &database.config.limits);
     let primaries = database.groups.iter().flat_map(|g| &g.shards).map(|shard| &shard.primary().address);
-    let hosts = distinct(primaries.clone().map(|address| address.host.clone()));
+    let configured = database.config.groups.iter().flat_map(|g| &g.shards).flat_map(|s| &s.primary.others);
+    let hosts = primaries.clone().map(|address| address.host.clone()).chain(configured.cloned());
+    let hosts = distinct(hosts);
     let names = distinct(primaries.clone().map(|address| address.dbname.clone()));
     let ports = distinct(primaries.map(|address| address.port.to_string()));
     row![
@@ -26,19 +29,26 @@ fn database_row(proxy: &Proxy, world: &World, database: &Database) -> Row {
         ports.first().filter(|_| ports.len() == 1),
         names.join(","),
         database.config.user.as_ref(),
-        pool.default_pool_size,
-        pool.min_pool_size,
-        pool.reserve_pool_size,
-        pool.server_lifetime.as_secs(),
-        None::<&str>,
-        None::<&str>,
-        pool.max_db_connections,
+        own.pool_size.unwrap_or(pool.default_pool_size),
+        own.min_pool_size.unwrap_or(pool.min_pool_size),
+        own.reserve_pool_size.unwrap_or(pool.reserve_pool_size),
+        own.server_lifetime.unwrap_or(pool.server_lifetime).as_secs(),
+        own.pool_mode.map(|mode| mode.to_string()),
+        load_balance_hosts(database),
+        own.max_connections.unwrap_or(pool.max_db_connections),
         connections(database.servers().flat_map(|server| server.pools()).map(|(_, pool)| pool.stats())),
-        0,
+        own.max_client_connections.unwrap_or(pool.max_db_client_connections),
         clients(proxy, |client| client.database == database.name),
-        0,
+        i32::from(standing::is_paused(proxy, &database.name)),
         i32::from(proxy.admin.is_disabled(&database.name)),
     ]
+}
+
+/// How the first of several hosts that are as good as each other is found; `None` where there are not several.
+pub(super) fn load_balance_hosts(database: &Database) -> Option<&'static str> {
+    let mut primaries = database.config.groups.iter().flat_map(|g| &g.shards).map(|shard| &shard.primary);
+    let several = primaries.find(|primary| !primary.others.is_empty())?;
+    Some(if several.balances { "round-robin" } else { "disable" })
 }
 
 fn admin_row(proxy: &Proxy) -> Row {
@@ -82,7 +92,7 @@ fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
     seen
 }
 
-fn connections(stats: impl Iterator<Item = shardway_pool::pool::PoolStats>) -> usize {
+fn connections(stats: impl Iterator<Item = shardway_pool::PoolStats>) -> usize {
     let all = stats.fold(Default::default(), gather::sum);
     all.idle + all.active + all.connecting
 }
@@ -104,17 +114,19 @@ pub(super) fn users(proxy: &Proxy) -> Vec<Row> {
 fn user_row(proxy: &Proxy, world: &World, name: &str) -> Row {
     let configured = world.config.users.iter().find(|user| user.name == name);
     // PgBouncer's column is text, and empty where the user has no size of its own.
-    let pool_size = configured.filter(|u| u.pool_size > 0).map(|u| u.pool_size.to_string());
-    let own_limit = configured.map(|user| user.max_connections).filter(|limit| *limit > 0);
+    let pool_size = configured.and_then(|user| user.limits.pool_size).map(|size| size.to_string());
+    let reserve = configured.and_then(|user| user.limits.reserve_pool_size).map(|size| size.to_string());
+    let own_limit = configured.and_then(|user| user.limits.max_connections);
+    let client_limit = configured.and_then(|user| user.limits.max_client_connections);
     let pools = world.databases.values().flat_map(|d| d.servers()).flat_map(|server| server.pools());
     row![
         name,
         pool_size.unwrap_or_default(),
-        "",
-        configured.and_then(|user| user.pool_mode).map(|mode| mode.to_string()),
+        reserve.unwrap_or_default(),
+        configured.and_then(|user| user.limits.pool_mode).map(|mode| mode.to_string()),
         own_limit.unwrap_or(world.config.pool.max_user_connections),
         connections(pools.filter(|(user, _)| user == name).map(|(_, pool)| pool.stats())),
-        0,
+        client_limit.unwrap_or(world.config.pool.max_user_client_connections),
         clients(proxy, |client| client.user == name),
     ]
 }

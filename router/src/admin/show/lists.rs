@@ -1,7 +1,7 @@
 //! SHOW LISTS: how many there are of what.
 
 use crate::admin::answer::{Row, row};
-use crate::admin::gather;
+use crate::admin::{gather, standing};
 use crate::proxy::Proxy;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,6 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
     let pools = gather::pools(proxy);
     let servers = pools.values().map(|pool| pool.stats).fold(Default::default(), gather::sum);
     let connections = proxy.connections.load(Ordering::Acquire);
-    let logged_in = proxy.admin.clients.all().len();
     // The admin database and its pool are counted too, as PgBouncer counts its own.
     [
         ("databases", world.databases.len() + 1),
@@ -20,7 +19,7 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
         ("peer_pools", 0),
         ("free_clients", 0),
         ("used_clients", connections),
-        ("login_clients", connections.saturating_sub(logged_in)),
+        ("login_clients", standing::logging_in(proxy)),
         ("free_servers", 0),
         ("used_servers", servers.idle + servers.active + servers.connecting),
         ("dns_names", 0),

@@ -12,6 +12,7 @@ mod stats;
 mod tables;
 
 use super::answer::{Answer, Column, Row, row};
+use super::standing::{self, Mode};
 use super::{FAKE_SETTINGS, HELP};
 use crate::error::ClientError;
 use crate::proxy::Proxy;
@@ -39,7 +40,7 @@ fn none(_: &Proxy) -> Vec<Row> {
 const SHOWS: &[Show] = &[
     Show { name: "help", columns: None, rows: none },
     show("version", c::VERSION, |_| vec![row![concat!("Shardway ", env!("CARGO_PKG_VERSION"))]]),
-    show("state", c::STATE, |_| [("active", "yes"), ("paused", "no"), ("suspended", "no")].map(pair).into()),
+    show("state", c::STATE, state),
     show("config", c::CONFIG, config::rows),
     show("databases", c::DATABASES, databases::rows),
     show("users", c::USERS, databases::users),
@@ -63,8 +64,11 @@ const SHOWS: &[Show] = &[
     show("tables", c::TABLES, tables::rows),
 ];
 
-fn pair((key, value): (&str, &str)) -> Row {
-    row![key, value]
+fn state(proxy: &Proxy) -> Vec<Row> {
+    let now = standing::mode(proxy);
+    [("active", Mode::Active), ("paused", Mode::Paused), ("suspended", Mode::Suspended)]
+        .map(|(key, mode)| row![key, if mode == now { "yes" } else { "no" }])
+        .into()
 }
 
 impl Show {

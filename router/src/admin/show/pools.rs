@@ -1,23 +1,27 @@
 //! SHOW POOLS: one row for each database and login, over all shards. What each shard has is in SHOW SHARDS and
 //! SHOW REPLICAS.
 
+use super::databases::load_balance_hosts;
 use crate::admin::answer::{Row, row};
 use crate::admin::gather;
 use crate::admin::snapshot::PoolRow;
 use crate::proxy::{ADMIN_DATABASE, Proxy};
 
 pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
-    let mode = proxy.world().config.pool.mode.to_string();
+    let world = proxy.world();
     let admins = proxy.admin.clients.all().iter().filter(|c| c.who.database == ADMIN_DATABASE).count();
-    let console = PoolRow { clients: admins, max_wait: Some(Default::default()), ..PoolRow::default() };
-    let mut rows = vec![pool_row(ADMIN_DATABASE, ADMIN_DATABASE, &console, "statement")];
+    let console = PoolRow { clients: admins, ..PoolRow::default() };
+    let mut rows = vec![pool_row(ADMIN_DATABASE, ADMIN_DATABASE, &console, "statement", None)];
     for ((database, user), row) in gather::pools(proxy) {
-        rows.push(pool_row(&database, &user, &row, &mode));
+        let found = world.databases.get(&database);
+        let mode = found.map(|found| world.pool_mode(found, &user).to_string()).unwrap_or_default();
+        let balance = found.and_then(|found| load_balance_hosts(found));
+        rows.push(pool_row(&database, &user, &row, &mode, balance));
     }
     rows
 }
 
-fn pool_row(database: &str, user: &str, pool: &PoolRow, mode: &str) -> Row {
+fn pool_row(database: &str, user: &str, pool: &PoolRow, mode: &str, balance: Option<&str>) -> Row {
     let stats = pool.stats;
     row![
         database,
@@ -29,13 +33,13 @@ fn pool_row(database: &str, user: &str, pool: &PoolRow, mode: &str) -> Row {
         stats.active,
         0,
         0,
-        stats.idle,
-        0,
+        stats.idle.saturating_sub(pool.used),
+        pool.used,
         0,
         stats.connecting,
-        pool.max_wait.map(|wait| wait.as_secs()),
-        pool.max_wait.map(|wait| wait.subsec_micros()),
+        pool.max_wait.as_secs(),
+        pool.max_wait.subsec_micros(),
         mode,
-        None::<&str>,
+        balance,
     ]
 }

@@ -8,14 +8,13 @@ use crate::admin::gather::by_name;
 use crate::database::Database;
 use crate::error::ClientError;
 use crate::plan::locate::{Target, Values, locate};
-use crate::plan::{Access, Across, Plan, Refusal, Route};
+use crate::plan::{Access, Across, Plan, Refusal, Route, hinted};
 use crate::plan_cache::{Planning, SearchPath};
 use crate::proxy::{Proxy, World};
 use crate::schema::{GroupId, Kind, ShardRef};
 use crate::sql::command::Command;
-use crate::sql::hint::{self, Hint};
 use crate::sql::scan::Scan;
-use shardway_shardmap::{CanonicalKey, ShardId};
+use shardway_shardmap::ShardId;
 use std::sync::Arc;
 
 /// The routes of every statement of a text.
@@ -88,11 +87,15 @@ fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &st
     let (target, hinted) = match target(database, plan, scan, text) {
         Ok(found) => found,
         Err(error) => {
-            let group = (!plan.writes.is_empty()).then(|| &*database.groups[plan_group(plan).0].name);
+            let group = (!plan.writes.is_empty()).then(|| &*database.groups[hinted::group(plan).0].name);
             return refused(&error.code, &error.message, group);
         }
     };
-    let several = if let Some(Across::Combine(_)) = plan.across() { "combine" } else { "scatter" };
+    let several = match plan.across() {
+        Some(Across::Combine(_)) => "combine",
+        Some(Across::Gather(_)) => "gather",
+        _ => "scatter",
+    };
     let (tier, group, shards) = match target {
         Target::One(place) => ("single", place.group, place.shard.to_string()),
         Target::Any(group) => ("single", group, "any".to_owned()),
@@ -187,38 +190,7 @@ fn hinted(
     scan: &Scan,
     text: &str,
 ) -> Result<Option<ShardRef>, ClientError> {
-    if !scan.has_block_comment || plan.forbidden {
-        return Ok(None);
-    }
-    let bad = |what: String| ClientError::error("22023", what);
-    let hint = hint::find(text).map_err(|e| bad(format!("the hint \"{}\" is not understood", e.0)))?;
-    let group = plan_group(plan);
-    let map = &database.maps[group.0];
-    let shard = match hint {
-        None => return Ok(None),
-        Some(Hint::Shard(n)) if n < map.shard_count() => ShardId(n),
-        Some(Hint::Shard(n)) => {
-            let last = map.shard_count() - 1;
-            return Err(bad(format!("there is no shard {n}: the group has shards 0 to {last}")));
-        }
-        Some(Hint::Key(key)) => {
-            let key = match key.parse::<i64>() {
-                Ok(n) if n.to_string() == key => CanonicalKey::Int(n),
-                _ => CanonicalKey::Text(key.into()),
-            };
-            map.locate(&key).map_err(|e| bad(e.to_string()))?
-        }
-    };
-    Ok(Some(ShardRef { group, shard }))
-}
-
-fn plan_group(plan: &Plan) -> GroupId {
-    match &plan.route {
-        Route::Any(group) | Route::Everywhere(group) | Route::Keyed { group, .. } => *group,
-        Route::One(place) => place.group,
-        Route::Across(across) => across.group(),
-        Route::Refuse(_) => plan.writes.first().and_then(|table| table.group()).unwrap_or(GroupId(0)),
-    }
+    if scan.has_block_comment { hinted::place(&database.maps, plan, text) } else { Ok(None) }
 }
 
 /// Statements that no server sees.
@@ -227,7 +199,16 @@ fn is_answered_here(command: &Command) -> bool {
     matches!(
         command,
         C::Begin | C::Commit { .. } | C::Rollback { .. } | C::Savepoint | C::SetLocal { .. } | C::Set { .. }
-    ) || matches!(command, C::Reset { .. } | C::DiscardAll | C::Deallocate(_) | C::Unlisten | C::Empty)
+    ) || matches!(
+        command,
+        C::Reset { .. }
+            | C::DiscardAll
+            | C::Deallocate(_)
+            | C::Listen
+            | C::Unlisten
+            | C::ListeningChannels
+            | C::Empty
+    )
 }
 
 /// Whether the cache may answer it: a rule names its table, and a sharded one is looked up by its key.

@@ -3,8 +3,8 @@
 use crate::admin::answer::{Row, row};
 use crate::admin::gather::{self, by_name};
 use crate::proxy::Proxy;
+use shardway_pool::PoolStats;
 use shardway_pool::health::Role;
-use shardway_pool::pool::PoolStats;
 use shardway_pool::shard::{Server, Shard};
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ pub(super) fn servers(proxy: &Proxy) -> Vec<Row> {
     let state = |row: &ServerRow| match row.state {
         ServerState::Active => "active",
         ServerState::Idle => "idle",
+        ServerState::Used => "used",
         ServerState::Login => "new",
     };
     gather::servers(proxy).iter().map(|row| plain(server(row, state(row)))).collect()
@@ -39,13 +40,13 @@ pub(super) fn active(proxy: &Proxy) -> Vec<Row> {
 
 fn both(proxy: &Proxy, cl: impl Fn(&ClientRow) -> bool, sv: impl Fn(&ServerRow) -> bool) -> Vec<Row> {
     let cl_state = |row: &ClientRow| match row.state {
-        Some(ClientState::Waiting) => Some("cl_waiting"),
-        Some(ClientState::Active | ClientState::Idle) => Some("cl_active"),
-        None => None,
+        ClientState::Waiting => "cl_waiting",
+        ClientState::Active | ClientState::Idle => "cl_active",
     };
     let sv_state = |row: &ServerRow| match row.state {
         ServerState::Active => "sv_active",
         ServerState::Idle => "sv_idle",
+        ServerState::Used => "sv_used",
         ServerState::Login => "sv_login",
     };
     let clients = gather::clients(proxy);
@@ -54,21 +55,21 @@ fn both(proxy: &Proxy, cl: impl Fn(&ClientRow) -> bool, sv: impl Fn(&ServerRow) 
     clients.chain(servers.iter().filter(|row| sv(row)).map(|row| server(row, sv_state(row)))).collect()
 }
 
-fn client_state(state: Option<ClientState>) -> Option<&'static str> {
-    state.map(|state| match state {
+fn client_state(state: ClientState) -> &'static str {
+    match state {
         ClientState::Active => "active",
         ClientState::Idle => "idle",
         ClientState::Waiting => "waiting",
-    })
+    }
 }
 
 fn pointer(address: usize) -> String {
     format!("{address:#x}")
 }
 
-fn client(row: &ClientRow, state: Option<&'static str>) -> Row {
+fn client(row: &ClientRow, state: &'static str) -> Row {
     let client = &row.client;
-    let links: Vec<_> = row.links.iter().map(|link| pointer(link.ptr)).collect();
+    let links: Vec<_> = row.links.iter().map(|link| pointer(*link)).collect();
     let mut cells = row![
         "C",
         &client.who.user,
@@ -81,14 +82,14 @@ fn client(row: &ClientRow, state: Option<&'static str>) -> Row {
         client.local.port,
         timestamp(client.since),
         row.request_time.map(timestamp),
-        row.wait.map(|wait| wait.as_secs()),
-        row.wait.map(|wait| wait.subsec_micros()),
+        row.wait.as_secs(),
+        row.wait.subsec_micros(),
         0,
         pointer(Arc::as_ptr(client) as usize),
         links.join(","),
         client.pid,
-        "",
-        &client.who.application_name,
+        &client.tls,
+        &row.application_name,
         row.prepared,
         client.id,
     ];
@@ -97,7 +98,7 @@ fn client(row: &ClientRow, state: Option<&'static str>) -> Row {
 }
 
 fn server(row: &ServerRow, state: &'static str) -> Row {
-    let client = row.client.as_ref();
+    let (client, login) = (row.client.as_ref(), row.login.as_ref());
     let unix = row.address.host.starts_with('/');
     let mut cells = row![
         "S",
@@ -107,20 +108,20 @@ fn server(row: &ServerRow, state: &'static str) -> Row {
         state,
         if unix { "unix" } else { row.address.host.as_str() },
         row.address.port,
-        None::<&str>,
-        None::<u16>,
-        row.connect_time.map(timestamp),
+        row.local.as_ref().map(|local| local.host.as_str()),
+        row.local.as_ref().map(|local| local.port),
+        login.map(|login| timestamp(login.connect_time)),
         row.request_time.map(timestamp),
         0,
         0,
-        0,
-        row.ptr.map(pointer),
+        i32::from(login.is_some_and(|login| login.close_needed)),
+        login.map(|login| pointer(login.ptr)),
         client.map(|client| pointer(Arc::as_ptr(client) as usize)).unwrap_or_default(),
-        row.pid,
-        "",
-        client.map(|client| client.who.application_name.clone()).unwrap_or_default(),
-        row.prepared,
-        None::<u64>,
+        login.map(|login| login.pid),
+        login.map(|login| login.tls.as_str()),
+        &row.application_name,
+        login.map(|login| login.prepared),
+        login.map(|login| login.id),
     ];
     cells.extend(buffers());
     cells

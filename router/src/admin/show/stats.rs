@@ -3,16 +3,16 @@
 use crate::admin::answer::{Row, row};
 use crate::admin::gather;
 use crate::admin::snapshot::StatsRow;
-use crate::admin::tally::{COUNTS, NAMES};
+use crate::admin::tally::{Counts, NAMES};
 use crate::proxy::Proxy;
 
-type Values = [Option<u64>; COUNTS];
-
-fn by_database(proxy: &Proxy, values: impl Fn(&StatsRow) -> Vec<Values>) -> Vec<Row> {
+fn by_database(proxy: &Proxy, values: impl Fn(&StatsRow) -> Vec<Counts>) -> Vec<Row> {
     let stats = gather::stats(proxy);
     let line = |(name, stats): (&String, &StatsRow)| {
         let mut cells = row![name];
-        cells.extend(values(stats).into_iter().flatten().map(|value| value.map(|v| v.to_string())));
+        cells.extend(
+            values(stats).into_iter().flat_map(|counts| counts.0).map(|value| Some(value.to_string())),
+        );
         cells
     };
     stats.iter().map(line).collect()
@@ -33,8 +33,8 @@ pub(super) fn averages(proxy: &Proxy) -> Vec<Row> {
 /// One row for each sum and each average over all databases.
 pub(super) fn all(proxy: &Proxy) -> Vec<Row> {
     let stats = gather::all_stats(proxy);
-    let lines = |prefix: &'static str, values: Values| {
-        NAMES.into_iter().zip(values).map(move |(name, value)| row![format!("{prefix}_{name}"), value])
+    let lines = |prefix: &'static str, values: Counts| {
+        NAMES.into_iter().zip(values.0).map(move |(name, value)| row![format!("{prefix}_{name}"), value])
     };
     lines("total", stats.totals).chain(lines("avg", stats.averages)).collect()
 }

@@ -102,7 +102,7 @@ impl fmt::Display for Whence {
 /// What `peer` has to show where `auth` is configured, with the rules of `hba` if it is by them.
 pub fn demand<'a>(auth: AuthMethod, hba: Option<&'a Hba>, peer: &Peer<'_>) -> Result<Demand<'a>, Unwanted> {
     match auth {
-        AuthMethod::Trust => Ok(Demand::password(Method::Trust)),
+        AuthMethod::Any | AuthMethod::Trust => Ok(Demand::password(Method::Trust)),
         AuthMethod::Password => Ok(Demand::password(Method::Password)),
         AuthMethod::Md5 => Ok(Demand::password(Method::Md5)),
         AuthMethod::Scram => Ok(Demand::password(Method::Scram)),
@@ -161,6 +161,7 @@ mod tests {
     #[test]
     fn a_configured_method_is_everybodys() {
         for (auth, method) in [
+            (AuthMethod::Any, Method::Trust),
             (AuthMethod::Trust, Method::Trust),
             (AuthMethod::Password, Method::Password),
             (AuthMethod::Md5, Method::Md5),

@@ -58,7 +58,8 @@ impl Builder<'_> {
     /// DECLARE of a cursor over what one shard has.
     pub(super) fn declare(&self, command: Command) -> Result<Plan, Refusal> {
         if self.schema.is_unsharded() {
-            return Ok(self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))));
+            let leaves = self.may_leave(&command);
+            return Ok(Plan { leaves, ..self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))) });
         }
         let query = match self.parse()? {
             Statement::Declare { mut stmts } => stmts.pop().and_then(|declare| declare.for_query),
@@ -67,7 +68,8 @@ impl Builder<'_> {
         let Some(query) = query else {
             return Err(Refusal::unsupported("this form of DECLARE is not supported"));
         };
-        let mut plan = self.statement(command, &Statement::Query(query))?;
+        let mut plan = self.statement(command.clone(), &Statement::Query(query))?;
+        plan.leaves |= self.may_leave(&command);
         plan.access = Access::ReadPrimary;
         plan.cacheable = None;
         match &mut plan.route {

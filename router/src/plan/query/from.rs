@@ -74,6 +74,7 @@ impl Analyzer<'_> {
                         nested_in(condition, view, block);
                         if place.kept {
                             self.conjuncts(condition, view, facts);
+                            block.filters.push((condition, view));
                         } else {
                             // An outer join that follows keeps rows for which this does not hold.
                             block.conditions.push(Condition::On(condition, view));
@@ -96,6 +97,12 @@ impl Analyzer<'_> {
                 let condition = outer_condition(c, block);
                 self.factor(&join.relation, scope, facts, block, ctes, &condition)?;
                 self.place_condition(c, scope, place, block, &condition);
+                if let (JoinConstraint::On(on), TableFactor::Table { .. }, [(mention, ..)]) =
+                    (c, &join.relation, &block.tables[here..])
+                {
+                    block.own_filters.push((*mention, on, self.scopes.view(scope, place.first_name)));
+                }
+                block.nullable_from(here);
                 Ok(())
             }
             J::Right(c) | J::RightOuter(c) => {
@@ -103,6 +110,7 @@ impl Analyzer<'_> {
                 for (_, _, conditions) in &mut block.tables[place.first..here] {
                     conditions.extend_from_slice(&condition);
                 }
+                block.nullable_from(place.first);
                 self.factor(&join.relation, scope, facts, block, ctes, &[])?;
                 self.place_condition(c, scope, place, block, &condition);
                 self.blur_merged(c, scope);
@@ -113,6 +121,7 @@ impl Analyzer<'_> {
                 if let JoinConstraint::On(condition) = c {
                     nested_in(condition, self.scopes.view(scope, place.first_name), block);
                 }
+                block.nullable_from(place.first);
                 self.blur_merged(c, scope);
                 Ok(())
             }
@@ -177,9 +186,7 @@ impl Analyzer<'_> {
             TableFactor::Table { name, alias, args, .. } => {
                 let label = alias.as_ref().map(|a| folded(&a.name));
                 if alias.as_ref().is_some_and(|a| !a.columns.is_empty()) && args.is_none() {
-                    return Err(Refusal::unsupported(
-                        "column aliases in FROM are not supported across shards yet",
-                    ));
+                    return self.renamed_relation(name, label.unwrap_or_default(), scope, ctes);
                 }
                 if args.is_some() {
                     self.lateral_in(factor, scope, block);

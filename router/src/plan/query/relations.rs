@@ -1,7 +1,7 @@
 //! Relations by name: which table of the schema one is, and whether statements over it can be routed at all.
 
 use super::forms::{is_only, is_system};
-use super::{Analyzer, Block, Ctes, Outcome};
+use super::{Analyzer, Block, Ctes, Named, Outcome, Sharded};
 use crate::plan::Refusal;
 use crate::plan::scope::{ScopeId, Source, relation_name};
 use crate::schema::{GroupId, Kind, Table};
@@ -32,8 +32,31 @@ impl Analyzer<'_> {
             self.scopes.mention(scope, label, aliased, Source::Opaque);
             return Ok(());
         };
-        let mention = self.scopes.mention(scope, label, aliased, Source::Table(table.clone()));
+        let mention = self.scopes.mention(scope, label.clone(), aliased, Source::Table(table.clone()));
+        self.names.insert(mention, (name.clone(), label, aliased));
         block.tables.push((mention, table, conditions.to_vec()));
+        Ok(())
+    }
+
+    /// A relation under an alias that renames its columns: nothing is known of these.
+    pub(super) fn renamed_relation(
+        &mut self,
+        name: &ObjectName,
+        label: String,
+        scope: ScopeId,
+        ctes: &Ctes,
+    ) -> Outcome {
+        self.found.relations += 1;
+        self.scopes.alias(scope, label.clone(), Source::Opaque);
+        if relation_name(name).is_some_and(|(schema, bare)| schema.is_none() && ctes.contains(&bare)) {
+            return Ok(());
+        }
+        let Some(table) = self.table(name)? else { return Ok(()) };
+        if let Some(type_oid) = table.key_oid() {
+            self.found.sharded.push(Sharded { pin: None, type_oid, colocated: false });
+        }
+        let (name, aliased) = (name.clone(), true);
+        self.found.named.push(Named { name, label, aliased, table, pin: None, pushed: None, whole: false });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A small schema, and a statement's route in a word or two.
 
 use crate::plan::locate::{Params, Target, Values, locate};
-use crate::plan::{Plan, build};
+use crate::plan::{Across, Plan, build};
 use crate::schema::{Functions, GroupId, Kind, Schema, ShardRef, Table};
 use crate::sql::scan::Scan;
 use shardway_pool::catalog::{Column, Function};
@@ -34,7 +34,8 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let mut known = Functions::default();
     for (name, scalar, volatile, reads_tables) in functions {
         let overloaded = matches!(name, "my_sum" | "spent");
-        known.add(&Function { name: name.into(), scalar, volatile, reads_tables, overloaded });
+        let leaves_state = name == "spent";
+        known.add(&Function { name: name.into(), scalar, volatile, reads_tables, overloaded, leaves_state });
     }
     Schema::of(tables(), known, vec![SHARDS, 2])
 });
@@ -163,7 +164,7 @@ fn bind(params: &[Option<&str>]) -> Vec<u8> {
     body
 }
 
-/// Where a statement goes: `shard n`, `any`, `all`, `shards n m`, `everywhere`, or `CODE: message`.
+/// Where a statement goes: `shard n`, `any`, `all`, `shards n m`, `gather`, `everywhere`, or `CODE: message`.
 pub fn route(sql: &str) -> String {
     route_of(sql, &plan(sql), &[])
 }
@@ -185,6 +186,7 @@ pub fn route_of(sql: &str, plan: &Plan, params: &[Option<&str>]) -> String {
         Ok(Target::Any(GroupId(group))) => format!("any of group {group}"),
         Ok(Target::One(place)) if place.group == GroupId(0) => format!("shard {}", place.shard),
         Ok(Target::One(place)) => format!("shard {} of group {}", place.shard, place.group.0),
+        Ok(Target::Several(..)) if matches!(plan.across(), Some(Across::Gather(_))) => "gather".into(),
         Ok(Target::Several(_, shards)) if shards.is_empty() => "all".into(),
         Ok(Target::Several(_, shards)) => {
             shards.iter().fold("shards".into(), |text, shard| format!("{text} {shard}"))

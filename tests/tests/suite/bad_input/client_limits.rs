@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shardway_tests::{DATABASE, PASSWORD, Proxy, RawClient};
 
 use super::{Scene, WORLD, is, last_words, words};
-use crate::operation::support::{admin_of, at_rest, backends, code, lines, soon, value};
+use crate::operation::support::{admin_of, at_rest, backends, code, lines, pooled, soon, value};
 
 /// A proxy of the test's own over the shared servers.
 fn proxy(toml: &str) -> Proxy {
@@ -66,13 +66,29 @@ async fn query_wait_timeout_ends_who_waited_too_long() {
 }
 
 #[tokio::test]
+async fn query_wait_timeout_holds_for_servers_that_reconnect_gave_up() {
+    let scene = Scene::set().await;
+    let proxy = proxy("[pool]\ndefault_pool_size = 1\nquery_wait_timeout = '1s'");
+    let admin = admin_of(&proxy).await;
+    let (holder, mut waiting) = (proxy.connect("app").await, proxy.raw("app").await);
+    lines(&holder, "BEGIN; /* shard: 0 */ SELECT 1").await;
+    waiting.query("/* shard: 0 */ SELECT 1").send().await;
+    soon("it to wait", async || (pooled(&admin, "cl_waiting").await == 1).then_some(())).await;
+    lines(&admin, "RECONNECT").await;
+    assert_eq!(words(&last_words(&mut waiting).await), is("57P03", "query_wait_timeout"));
+    lines(&holder, "/* shard: 0 */ SELECT 1; COMMIT").await;
+    at_rest(&admin).await;
+    scene.is_unharmed().await;
+}
+
+#[tokio::test]
 async fn query_timeout_ends_the_client_and_the_query() {
     let scene = Scene::set().await;
     let proxy = proxy("[pool]\nquery_timeout = '300ms'");
     let mut raw = proxy.raw("app").await;
     assert_eq!(raw.query("SELECT pg_sleep(0.01)").recv_until_ready().await.tags(), "TDCZ");
     raw.query("SELECT pg_sleep(602)").send().await;
-    assert_eq!(words(&last_words(&mut raw).await), is("57014", "query_timeout"));
+    assert_eq!(words(&last_words(&mut raw).await), is("57014", "query timeout"));
     at_rest(&admin_of(&proxy).await).await;
     scene.is_unharmed().await;
 }

@@ -7,6 +7,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use shardway_tests::{DATABASE, PASSWORD, Param, RawClient};
+
 use super::{Scene, WORLD, raw};
 
 /// `SHARDWAY_FUZZ_SEED` repeats a run.
@@ -88,6 +90,88 @@ async fn noise_after_the_login_harms_nobody() {
         // Whatever it is told: the connection ends.
         let end = timeout(Duration::from_secs(10), client.expect_closed()).await;
         assert!(end.is_ok(), "the connection hangs after {bytes:?}");
+    }
+    scene.is_unharmed().await;
+    assert!(!WORLD.proxy().log().contains("panicked"), "{}", WORLD.proxy().log());
+}
+
+/// What a client of every protocol there is might say, its login apart.
+fn conversation(raw: &mut RawClient) {
+    raw.query("BEGIN; SELECT 1").query("SELECT count(*) FROM t").query("SET app.x = 'y'");
+    raw.parse("s", "SELECT name FROM t WHERE user_id = $1", &[23]).describe_statement("s");
+    raw.bind("p", "s", &[Param::Text("7")], &[0]).describe_portal("p").execute("p", 1).flush();
+    raw.bind("", "s", &[Param::Binary(&[0, 0, 0, 7])], &[1]).execute("", 0).close_statement("s").sync();
+    raw.query("/* shard: 0 */ COPY t FROM STDIN").copy_data(b"x\ty\n").copy_fail("no").query("ROLLBACK");
+    raw.message(b'F', &[0; 10]).terminate();
+}
+
+/// The same with something wrong in it.
+fn mutated(bytes: &[u8], random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.random_range(1..5) {
+        let at = random.random_range(0..bytes.len());
+        let end = (at + random.random_range(1..60)).min(bytes.len());
+        match random.random_range(0..7) {
+            0 => bytes[at] ^= 1 << random.random_range(0..8),
+            1 => bytes[at] = random.random(),
+            2 => drop(bytes.drain(at..end)),
+            3 => {
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            4 => bytes[at..end].fill(0),
+            5 => {
+                let wild = [0u8, 0xff, 0x7f, 0x80][random.random_range(0..4)];
+                bytes[at..(at + 4).min(end)].fill(wild);
+            }
+            _ => bytes.truncate(at.max(1)),
+        }
+        if bytes.is_empty() {
+            bytes.push(0);
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn conversations_with_something_wrong_in_them_harm_nobody() {
+    let scene = Scene::set().await;
+    let mut random = StdRng::seed_from_u64(seed());
+    let mut template = raw().await;
+    conversation(&mut template);
+    let whole = template.unsent().to_vec();
+    template.cut_short(0);
+    for _ in 0..100 {
+        let bytes = mutated(&whole, &mut random);
+        let mut client = raw().await;
+        client.send_raw(&bytes).await;
+        client.half_close().await;
+        // What it is told is a conversation, whatever it said.
+        let end = timeout(Duration::from_secs(10), client.expect_closed()).await;
+        assert!(end.is_ok(), "the connection hangs after {bytes:?}");
+    }
+    scene.is_unharmed().await;
+    assert!(!WORLD.proxy().log().contains("panicked"), "{}", WORLD.proxy().log());
+}
+
+#[tokio::test]
+async fn logins_with_something_wrong_in_them_harm_nobody() {
+    let scene = Scene::set().await;
+    let mut random = StdRng::seed_from_u64(seed());
+    let mut startup = RawClient::connect(WORLD.proxy().port()).await;
+    startup.startup(&[
+        ("user", "app"),
+        ("database", DATABASE),
+        ("options", "-c work_mem=5MB"),
+        ("application_name", "x"),
+    ]);
+    startup
+        .message(b'p', b"SCRAM-SHA-256\0\0\0\0\x20n,,n=app,r=0123456789abcdefghijklmn")
+        .password(PASSWORD.as_bytes());
+    let whole = startup.unsent().to_vec();
+    for _ in 0..150 {
+        let bytes = mutated(&whole, &mut random);
+        say(TcpStream::connect(("127.0.0.1", WORLD.proxy().port())).await.unwrap(), &bytes).await;
     }
     scene.is_unharmed().await;
     assert!(!WORLD.proxy().log().contains("panicked"), "{}", WORLD.proxy().log());

@@ -156,23 +156,3 @@ async fn databases_users_and_lists_count_connections() {
         assert_eq!(the(&lists, "list", list)["items"], items, "{list}");
     }
 }
-
-#[tokio::test]
-async fn totals_count_what_servers_ran() {
-    let proxy = WORLD.another_proxy();
-    let admin = admin_of(&proxy).await;
-    let app = proxy.connect("app").await;
-    for _ in 0..3 {
-        lines(&app, &format!("SELECT * FROM t WHERE user_id = {}", key_on(0, 2))).await;
-    }
-    // Counted when the answer is through.
-    let totals = soon("all three to be counted", async || {
-        let totals = show(&admin, "TOTALS").await;
-        (the(&totals, "name", "total_query_count")["value"] == "3").then_some(totals)
-    })
-    .await;
-    assert_eq!(totals.len(), 22);
-    assert!(the(&totals, "name", "total_query_time")["value"].parse::<u64>().unwrap() > 0);
-    assert_eq!(totals[3]["name"], "total_client_bytes");
-    assert_eq!(totals[21]["name"], "avg_ps_bind_count");
-}

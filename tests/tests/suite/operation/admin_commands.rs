@@ -40,6 +40,12 @@ fn tags_are_pgbouncers() {
         ("WAIT_CLOSE shop", "WAIT_CLOSE"),
         ("DISABLE shop", "DISABLE"),
         ("ENABLE shop", "ENABLE"),
+        ("PAUSE shop", "PAUSE"),
+        ("RESUME shop", "RESUME"),
+        ("pause;", "PAUSE"),
+        ("RESUME", "RESUME"),
+        ("KILL shop", "KILL"),
+        ("RESUME shop", "RESUME"),
         ("SET client_encoding = 'UTF8'", "SET"),
     ] {
         let (said, error) = psql(&proxy, "admin", command);
@@ -105,17 +111,6 @@ async fn what_is_no_command_is_said_so_and_the_connection_goes_on() {
     assert_eq!(state, "22023");
     assert!(message.starts_with("SET failed: expected a duration"), "{message}");
     assert_eq!(value(&admin, "SELECT version;").await, value(&admin, "show VERSION").await);
-}
-
-#[tokio::test]
-async fn what_is_not_supported_yet_says_so() {
-    let admin = WORLD.admin().await;
-    for command in
-        ["PAUSE", "PAUSE shop", "KILL", "KILL shop", "KILL_CLIENT 7", "SUSPEND", "SHUTDOWN WAIT_FOR_CLIENTS"]
-    {
-        let refused = failure(&admin, command).await;
-        assert_eq!(refused, ("0A000".into(), format!("{command} is not supported yet")));
-    }
 }
 
 #[tokio::test]

@@ -74,7 +74,6 @@ async fn what_would_be_refused_says_why() {
         ("CREATE TABLE more (id int)", "0A000", "running this on every shard is not supported yet"),
         ("INSERT INTO t VALUES (NULL, ''x'')", "23502", "user_id"),
         ("SELECT * FROM nowhere", "42P01", "relation \"nowhere\" does not exist"),
-        ("LISTEN news", "0A000", "LISTEN is not supported"),
         ("/* shard: 9 */ SELECT 1", "22023", "there is no shard 9: the group has shards 0 to 1"),
         ("SELECT ''open", "42601", "unterminated quoted string or comment"),
         ("INSERT INTO t VALUES ($1, $2)", "0A000", "write its value in the place of the parameter"),

@@ -91,23 +91,17 @@ fn the_contract_itself_passes_the_check() {
 }
 
 #[test]
-fn what_is_not_carried_out_yet_is_a_warning_to_check_and_a_refusal_to_serve() {
+fn what_is_not_carried_out_yet_is_a_warning_to_check() {
     let hba = File::new("hostssl all all all trust");
-    let server = format!(
-        "[server]\nauth = 'hba'\nhba_file = '{}'\naudit_log = 'stderr'\n[pool]\nmax_db_connections = 5\n",
-        hba.name()
-    );
+    let server =
+        format!("[server]\nauth = 'hba'\nhba_file = '{}'\n[routing]\nscatter_parallelism = 5\n", hba.name());
     let file = File::new(&(server + VALID));
     let checked = run(&["check", "--config", file.name()]);
     assert_eq!(checked.status.code(), Some(0));
-    let expected = "warning: audit_log is not supported yet: serve will not start with it\n\
-                    warning: pool.max_db_connections is set, and has no effect in this version\n\
+    let expected = "warning: routing.scatter_parallelism is set, and has no effect in this version\n\
                     warning: hba_file: hostssl records are for nobody while tls is \"disable\"\n\
                     the configuration is valid\n";
     assert_eq!(out(&checked), expected);
-    let served = run(&["serve", "--config", file.name()]);
-    assert_eq!(served.status.code(), Some(1));
-    assert!(err(&served).contains("audit_log is not supported yet"), "{}", err(&served));
 }
 
 #[test]

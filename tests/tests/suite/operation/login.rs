@@ -46,6 +46,33 @@ async fn under_trust_names_that_are_configured_get_in_unasked() {
     assert_eq!(said(&error), ("28000".into(), "role \"nobody\" does not exist".into()));
 }
 
+/// Nobody is configured; the servers are logged in to as `app`.
+fn nobody_configured(auth: &str) -> Proxy {
+    WORLD.another_proxy_with(&format!(
+        "users = []\n[server]\nauth = '{auth}'\n[databases]\nuser = 'app'\npassword = '{PASSWORD}'"
+    ))
+}
+
+#[tokio::test]
+async fn under_trust_without_users_the_databases_own_login_gets_in_and_nobody_else() {
+    let proxy = nobody_configured("trust");
+    assert_eq!(value(&connect(&proxy, "app", "").await.unwrap(), WHO).await, "app");
+    for name in ["postgres", "admin", "md5user"] {
+        let error = connect(&proxy, name, PASSWORD).await.err().unwrap();
+        assert_eq!(said(&error), ("28000".into(), format!("role \"{name}\" does not exist")));
+    }
+}
+
+#[tokio::test]
+async fn under_any_every_name_gets_in_as_the_databases_login_and_is_an_administrator() {
+    let proxy = nobody_configured("any");
+    for name in ["postgres", "whoever"] {
+        assert_eq!(value(&connect(&proxy, name, "").await.unwrap(), WHO).await, "app");
+        let admin = proxy.connect_to(name, "shardway").await;
+        admin.simple_query("RELOAD").await.unwrap();
+    }
+}
+
 /// The server's password for everybody, so that a stored hash need not open servers.
 async fn stored(method: &str, secret: &str) -> Proxy {
     let proxy = WORLD.another_proxy_with(&format!(

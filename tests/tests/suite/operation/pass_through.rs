@@ -6,7 +6,7 @@ use shardway_tests::{DATABASE, PASSWORD, Proxy, SharedWorld, World};
 use tokio::net::TcpSocket;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
-use super::support::{SCHEMA, reload, said, value};
+use super::support::{SCHEMA, reload, said, soon, value};
 
 /// Of the server's roles, those that are `md5…` are asked for MD5, the others for SCRAM.
 static WORLD: SharedWorld = SharedWorld::new(|| World::builder().schema(SCHEMA).start());
@@ -120,4 +120,27 @@ async fn what_one_client_proved_serves_the_user_from_there_on_over_reloads() {
     let gone = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'kept'";
     assert_eq!(WORLD.server(0).sql("postgres", gone).unwrap(), "1");
     assert_eq!(value(&trusted(&proxy, "kept").await.unwrap(), WHO).await, "kept");
+}
+
+#[tokio::test]
+async fn where_nothing_but_secrets_is_known_the_first_login_opens_the_catalogs_too() {
+    let secret = role("alone", "scram-sha-256");
+    let proxy = WORLD.another_proxy_with("[routing]\nhealth_check_interval = '1h'");
+    proxy.edit(|config| {
+        let users = config["users"].as_array_mut().unwrap();
+        users.clear();
+        users.push(toml::Value::Table(format!("name = 'alone'\npassword = '{secret}'").parse().unwrap()));
+    });
+    proxy.kill();
+    // It is ready: clients have to come for it to get any further.
+    proxy.start();
+    let controls =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alone' AND application_name = 'shardway'";
+    assert_eq!(WORLD.server(0).sql("postgres", controls).unwrap(), "0");
+    let client = connect(&proxy, "alone", PASSWORD).await.unwrap();
+    assert_eq!(value(&client, WHO).await, "alone");
+    soon("the schema", async || proxy.log().contains("schema read").then_some(())).await;
+    soon("health checks", async || proxy.log().contains("server is up").then_some(())).await;
+    assert_ne!(WORLD.server(0).sql("postgres", controls).unwrap(), "0");
+    assert!(!proxy.log().contains(&secret), "{}", proxy.log());
 }

@@ -58,7 +58,7 @@ fn account(shard: usize, name: &str) -> i32 {
 }
 
 /// A connection straight to a shard.
-async fn direct(world: &World, shard: usize) -> RawClient {
+pub(crate) async fn direct(world: &World, shard: usize) -> RawClient {
     let shard = world.shard(shard);
     let mut raw = RawClient::connect(shard.primary().port()).await;
     raw.login("app", shard.database(), PASSWORD).await;
@@ -75,7 +75,11 @@ async fn with_settings(world: &World, settings: &[(&str, &str)]) -> RawClient {
 
 /// What the conversation gives through Shardway, after having seen that it is, to the byte, what a connection
 /// straight to the shard gives. Only where Postgres' source raised an error that Shardway words itself is left out.
-async fn same_on(world: &World, shard: usize, talk: impl AsyncFn(&mut RawClient) -> Reply) -> Reply {
+pub(crate) async fn same_on(
+    world: &World,
+    shard: usize,
+    talk: impl AsyncFn(&mut RawClient) -> Reply,
+) -> Reply {
     let expected = talk(&mut direct(world, shard).await).await;
     let answer = talk(&mut world.raw("app").await).await;
     let without_source = |(expected, answer): (&Message, &Message)| match (expected.tag, answer.field('R')) {
@@ -114,17 +118,17 @@ async fn same_query(sql: &str) -> Reply {
 }
 
 /// The answer to a Query.
-async fn ask(raw: &mut RawClient, sql: &str) -> Reply {
+pub(crate) async fn ask(raw: &mut RawClient, sql: &str) -> Reply {
     raw.query(sql).recv_until_ready().await
 }
 
 /// The SQLSTATE of an answer's error; empty if there is none.
-fn code(reply: &Reply) -> String {
+pub(crate) fn code(reply: &Reply) -> String {
     reply.error().and_then(|error| error.field('C')).unwrap_or_default()
 }
 
 /// The first value of the first row, as text.
-fn value(reply: &Reply) -> String {
+pub(crate) fn value(reply: &Reply) -> String {
     let first = reply.texts().0.into_iter().next().and_then(|row| row.into_iter().next());
     first.unwrap_or_else(|| panic!("no row: {reply:?}")).unwrap_or_else(|| "NULL".to_owned())
 }

@@ -149,6 +149,18 @@ async fn deallocate_forgets_one_or_all() {
 }
 
 #[tokio::test]
+async fn an_unnamed_statement_outlives_a_begin_that_is_a_named_one() {
+    let id = account(0, "outlives");
+    let mut raw = SHOP.raw("app").await;
+    parse(&mut raw, "begin", "BEGIN").await;
+    parse(&mut raw, "", NAME).await;
+    assert_eq!(run(&mut raw, "", id).await.texts(), [[Some("outlives")]]);
+    let begun = raw.bind("", "begin", &[], &[]).execute("", 0).sync().recv_until_ready().await;
+    assert_eq!(begun.status(), 'T');
+    assert_eq!(run(&mut raw, "", id).await.texts(), [[Some("outlives")]]);
+}
+
+#[tokio::test]
 async fn an_unnamed_statement_lasts_until_the_next() {
     let (a, b) = (account(0, "unnamed a"), account(1, "unnamed b"));
     let mut raw = SHOP.raw("app").await;

@@ -77,20 +77,24 @@ async fn limit_and_offset_count_combined_groups() {
 }
 
 #[tokio::test]
-async fn an_order_of_groups_that_can_not_be_reproduced_is_refused() {
+async fn an_order_of_groups_that_only_postgres_knows_is_gathered() {
     let mut pair = Pair::of(&SALES_WORLD).await;
     for sql in [
         "SELECT t, count(*) FROM sale GROUP BY t ORDER BY t",
         "SELECT e, count(*) FROM sale GROUP BY e ORDER BY e",
-        "SELECT a, count(*) FROM sale GROUP BY a ORDER BY a + 1",
-        "SELECT a, count(*) FROM sale GROUP BY a ORDER BY sum(a + 1)",
-        "SELECT a, count(*) FROM sale GROUP BY a ORDER BY count(DISTINCT s)",
+        "SELECT s, count(*) FROM sale GROUP BY s ORDER BY s + 1",
+        "SELECT s, count(*) FROM sale GROUP BY s ORDER BY sum(s + 1), s",
+        "SELECT a, count(*) FROM sale GROUP BY a ORDER BY count(DISTINCT s), a",
+    ] {
+        pair.same(sql).await;
+    }
+    for sql in [
         "SELECT a AS x, s AS x FROM sale GROUP BY a, s ORDER BY x",
         "SELECT a FROM sale GROUP BY a ORDER BY user_id",
         "SELECT DISTINCT a FROM sale ORDER BY s",
         "SELECT DISTINCT a FROM sale ORDER BY count(*)",
     ] {
-        pair.refused(sql).await;
+        pair.same_with(sql, &[]).await;
     }
 }
 

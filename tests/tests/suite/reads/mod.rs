@@ -2,7 +2,12 @@
 
 mod aggregates;
 mod averages;
+mod gather_sessions;
+mod gather_types;
+mod gathers;
 mod limits;
+mod made_up;
+mod order_entry;
 mod peers;
 mod random;
 mod trouble;

@@ -80,10 +80,10 @@ async fn the_largest_groups_are_those_of_the_whole() {
 #[tokio::test]
 async fn values_that_are_equal_and_written_differently_are_one_group() {
     right_or_refused(&[
-        "SELECT num, count(*) FROM sale GROUP BY num",
-        "SELECT DISTINCT num FROM sale WHERE num < 2",
-        "SELECT f, count(*) FROM sale WHERE f = 0 GROUP BY f",
-        "SELECT iv, count(*) FROM sale GROUP BY iv",
+        "SELECT num + 0.000, count(*) FROM sale GROUP BY num",
+        "SELECT DISTINCT num FROM sale WHERE num < 1",
+        "SELECT abs(f), count(*) FROM sale WHERE f = 0 GROUP BY f",
+        "SELECT count(*), iv = '1 month' FROM sale GROUP BY iv",
         "SELECT ch, count(*) FROM sale GROUP BY ch",
     ])
     .await;

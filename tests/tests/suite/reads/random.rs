@@ -5,9 +5,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::world::{Pair, SALES_WORLD, Way, asked};
 
-const COLUMNS: [&str; 22] = [
-    "user_id", "a", "s", "big", "num", "price", "f", "f4", "t", "c", "v", "ch", "u", "b", "d", "ts", "tz",
-    "tm", "e", "y", "o", "iv",
+/// Those of which no two values are equal and look different: which of them stands for both would be left open.
+const COLUMNS: [&str; 19] = [
+    "user_id", "a", "s", "big", "price", "f4", "t", "c", "v", "ch", "u", "b", "d", "ts", "tz", "tm", "e",
+    "y", "o",
 ];
 
 fn pick<'a>(rng: &mut StdRng, from: &[&'a str]) -> &'a str {
@@ -17,7 +18,7 @@ fn pick<'a>(rng: &mut StdRng, from: &[&'a str]) -> &'a str {
 fn aggregate(rng: &mut StdRng) -> String {
     let column = pick(rng, &COLUMNS);
     let number =
-        pick(rng, &["a", "s", "big", "num", "price", "id", "a::int8 * 2", "price - num", "f", "abs(s::int)"]);
+        pick(rng, &["a", "s", "big", "num", "price", "id", "a::int8 * 2", "price - num", "abs(s::int)"]);
     let call = match rng.random_range(0..10) {
         0 => "count(*)".to_owned(),
         1 => format!("count({column})"),

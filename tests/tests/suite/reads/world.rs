@@ -181,7 +181,7 @@ pub fn said(reply: &Reply) -> Said {
     Ok((columns.collect(), rows, reply.commands()))
 }
 
-fn comparable(said: Said, ordered: bool) -> Said {
+pub fn comparable(said: Said, ordered: bool) -> Said {
     said.map(|(columns, mut rows, tags)| {
         if !ordered {
             rows.sort();

@@ -17,7 +17,7 @@ static SECURE: SharedWorld = SharedWorld::new(|| {
 
 static AUTHORITY: std::sync::LazyLock<Authority> = std::sync::LazyLock::new(|| Authority::new("servers' CA"));
 
-const RULES: &str = "hostssl all app all scram-sha-256\nhostnossl all plain all scram-sha-256\n\
+const RULES: &str = "hostssl all clear all password\nhostssl all app all scram-sha-256\nhostnossl all plain all scram-sha-256\n\
                      hostssl all shown all cert\nhost all app,plain,shown all reject\n";
 
 /// Teaches the server TLS.
@@ -38,6 +38,7 @@ pub fn secure(world: &World, identity: &Identity) {
     let sql = "SET password_encryption = 'scram-sha-256';
         CREATE ROLE plain LOGIN PASSWORD 'secret'; GRANT app TO plain;
         CREATE ROLE shown LOGIN; GRANT app TO shown;
+        CREATE ROLE clear LOGIN PASSWORD 'secret'; GRANT app TO clear;
         ALTER SYSTEM SET ssl = on; ALTER SYSTEM SET ssl_ca_file = 'root.crt'; SELECT pg_reload_conf();";
     server.sql("postgres", sql).unwrap();
     eventually("a server with TLS", || (server.sql("postgres", "SHOW ssl").unwrap() == "on").then_some(()));
@@ -167,6 +168,27 @@ async fn we_show_a_certificate_where_the_server_wants_one() {
     proxy.wait_for_log("pool.server_tls_files: changed");
     let refusal = refused(&proxy).await;
     assert_says(&refusal.1, "certificate authentication failed for user \"shown\"");
+}
+
+#[tokio::test]
+async fn a_server_may_ask_for_the_password_in_clear() {
+    let (proxy, _folder) = proxy(&SECURE, "require", &logging_in_as("clear"));
+    assert_eq!(value(&proxy.connect("app").await, WHO).await, "clear");
+}
+
+/// A server that has TLS and offers to bind SCRAM to it takes nothing less from who could.
+#[tokio::test]
+async fn a_key_that_a_client_proved_logs_in_bound_to_the_channel() {
+    let role = "SET password_encryption = 'scram-sha-256'; CREATE ROLE keyed LOGIN PASSWORD 'secret';
+                SELECT rolpassword FROM pg_authid WHERE rolname = 'keyed'";
+    let secret = SECURE.server(0).sql("postgres", role).unwrap();
+    let user = format!("[[users]]\nname = 'keyed'\npassword = '{}'\n", secret.lines().last().unwrap());
+    let (proxy, _folder) = proxy(&SECURE, "require", &user);
+    let mut config = proxy.client_config("keyed");
+    let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(value(&client, WHO).await, "keyed");
+    assert_eq!(encrypted("keyed"), "t|f");
 }
 
 /// A world of one server that shows this certificate.

@@ -1,0 +1,248 @@
+//! Tier 4: what none of the others proves. One shard's Postgres is the engine: of every table that is not whole there,
+//! the columns and rows that the statement may need are brought into a temporary table, and the client's statement runs
+//! on these.
+//!
+//! Every mention of such a table is rewritten to its temporary table, by its full name: whatever the search path is,
+//! and however the statement spelled it, no part of the statement can read the one shard's own rows in their place.
+//! This file says what is brought; how, is the session's matter.
+
+mod columns;
+mod cut;
+mod distinct;
+mod refused;
+mod renamed;
+
+use super::Refusal;
+use super::pin::Pin;
+use super::query::{Found, Named, Piece, Pushed};
+use super::traits::Traits;
+use crate::schema::{GroupId, Kind, Schema, Table};
+use crate::sql::scan::{Literal, Scan};
+use columns::Needed;
+use renamed::Renamed;
+use shardway_pool::catalog::Column;
+use shardway_shardmap::ShardId;
+use sqlparser::ast::Query;
+use std::sync::Arc;
+
+/// What is brought together, and what runs on it.
+#[derive(Clone, Debug)]
+pub struct Gather {
+    /// Group of all the shards.
+    pub group: GroupId,
+    /// The engine's shard, where it must be this one.
+    pub at: Option<ShardId>,
+    /// The client's statement.
+    pub text: String,
+    /// Its literals.
+    pub literals: Vec<Literal>,
+    /// The statement over the temporary tables.
+    renamed: Renamed,
+    /// The tables that are brought.
+    pub tables: Vec<Brought>,
+}
+
+/// A table that is brought to the engine.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The temporary table's full name.
+    pub name: String,
+    /// The table's own, in full.
+    pub of: String,
+    /// Its columns, all of them, quoted; and whether each is brought.
+    columns: Vec<(String, bool)>,
+    /// The keys of its rows; none if any may matter.
+    pub pins: Vec<Pin>,
+    /// What its columns are called by in what follows.
+    label: String,
+    /// Which of its rows are brought.
+    filter: Option<Pushed>,
+    /// Whether rows that are the same in what is brought need not be brought twice.
+    distinct: bool,
+    /// ORDER BY and LIMIT, where the first rows of each shard are enough.
+    cut: Vec<Piece>,
+    /// Whether they travel in binary; else in text.
+    pub binary: bool,
+}
+
+impl Gather {
+    /// The statement over the temporary tables.
+    pub fn sql(&self) -> &str {
+        &self.renamed.sql
+    }
+
+    /// A place in [`Gather::sql`] as one in the client's text, both in characters from 1.
+    pub fn position(&self, position: usize) -> usize {
+        self.renamed.position(position)
+    }
+}
+
+impl Brought {
+    /// The columns that are brought, as SQL.
+    pub fn columns(&self) -> String {
+        let brought = self.columns.iter().filter(|(_, is)| *is).map(|(name, _)| name.as_str());
+        brought.collect::<Vec<_>>().join(", ")
+    }
+
+    /// SELECT of its rows, and the parameters (from 0) that this takes.
+    pub fn select(&self) -> (String, Vec<usize>) {
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        let mut sql = format!("SELECT {distinct}{} FROM {}", self.columns(), self.of);
+        if !self.cut.is_empty() {
+            sql.push_str(&format!(" AS {}", quoted(&self.label)));
+        }
+        if self.filter.is_some() {
+            sql.push_str(" WHERE ");
+        }
+        let mut params: Vec<usize> = Vec::new();
+        for piece in self.filter.iter().flat_map(|filter| &filter.pieces).chain(&self.cut) {
+            match piece {
+                Piece::Sql(text) => sql.push_str(text),
+                Piece::Param(number) => {
+                    let at = params.iter().position(|known| known == number).unwrap_or_else(|| {
+                        params.push(*number);
+                        params.len() - 1
+                    });
+                    sql.push_str(&format!("${}", at + 1));
+                }
+            }
+        }
+        (sql, params)
+    }
+
+    /// CREATE TABLE of the temporary table: the columns that are brought, as they are.
+    pub fn create(&self) -> String {
+        format!("CREATE TEMPORARY TABLE {} AS {} WITH NO DATA", self.name, self.bare_select())
+    }
+
+    /// The same with the table's keys, for a statement that selects what hangs on a key that it groups by.
+    pub fn create_with_keys(&self) -> String {
+        let mut sql = format!("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING INDEXES)", self.name, self.of);
+        for (name, _) in self.columns.iter().filter(|(_, brought)| !brought) {
+            sql.push_str(&format!("; ALTER TABLE {} DROP COLUMN {name}", self.name));
+        }
+        sql
+    }
+
+    fn bare_select(&self) -> String {
+        format!("SELECT {} FROM {}", self.columns(), self.of)
+    }
+}
+
+/// What planning a gather needs to know.
+pub(super) struct Context<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) text: &'a str,
+    pub(super) scan: &'a Scan,
+    pub(super) found: &'a Found,
+    pub(super) traits: &'a Traits,
+}
+
+impl Context<'_> {
+    /// Plans any query over tables of one group, local ones on the shard `at`. `pins` are settled: one for each table that
+    /// is named, in order.
+    pub(super) fn plan(
+        &self,
+        query: &Query,
+        group: GroupId,
+        at: Option<ShardId>,
+        pins: Vec<Option<Pin>>,
+    ) -> Result<Gather, Refusal> {
+        self.check(query)?;
+        let needed = Needed::of(query, self.text);
+        let mut tables: Vec<(&Arc<Table>, Brought)> = Vec::new();
+        let mut mentions = Vec::new();
+        for (named, pin) in self.found.named.iter().zip(pins) {
+            // The others are whole where the statement runs.
+            if !matches!(named.table.kind, Kind::Sharded { .. }) {
+                continue;
+            }
+            let at = match tables.iter_mut().position(|(table, _)| Arc::ptr_eq(table, &named.table)) {
+                Some(at) => {
+                    tables[at].1.add(named, pin);
+                    at
+                }
+                None => {
+                    let name = format!("pg_temp.\"shardway gather {}\"", tables.len() + 1);
+                    tables.push((&named.table, Brought::of(name, named, pin)));
+                    tables.len() - 1
+                }
+            };
+            needed.mark(named, &mut tables[at].1.columns, &named.table);
+            mentions.push((named, tables[at].1.name.clone()));
+        }
+        if let [(table, brought)] = &mut tables[..] {
+            brought.cut = self.cut(query, table).unwrap_or_default();
+            brought.distinct = self.is_distinct(query, table, &brought.columns);
+        }
+        // Types of users have other numbers on every shard: clients are shown those of the first.
+        let own = |column: &Column| column.type_oid >= columns::FIRST_OF_USERS;
+        let reads_own = tables.iter().any(|(table, brought)| {
+            table.columns.iter().zip(&brought.columns).any(|(column, (_, brought))| *brought && own(column))
+        });
+        let reference =
+            self.found.named.iter().filter(|named| matches!(named.table.kind, Kind::Reference(_)));
+        let shows_own = reads_own || reference.flat_map(|named| &named.table.columns).any(own);
+        let at = at.or(shows_own.then_some(ShardId(0)));
+        let tables: Vec<Brought> = tables.into_iter().map(|(table, brought)| brought.whole(table)).collect();
+        let renamed = Renamed::of(self.text, query, &mentions).ok_or_else(|| {
+            Refusal::unsupported("the statement's tables could not be told apart in its text")
+        })?;
+        Ok(Gather {
+            group,
+            at,
+            text: self.text.to_owned(),
+            literals: self.scan.literals.clone(),
+            renamed,
+            tables,
+        })
+    }
+}
+
+impl Brought {
+    fn of(name: String, named: &Named, pin: Option<Pin>) -> Self {
+        let table = &named.table;
+        let columns = table.columns.iter().map(|column| (quoted(&column.name), false)).collect();
+        let of = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+        let pins = pin.into_iter().collect();
+        let (label, filter) = (named.label.clone(), named.pushed.clone());
+        Self { name, of, columns, pins, label, filter, distinct: false, cut: Vec::new(), binary: false }
+    }
+
+    /// Another mention of the same table: what either needs is brought.
+    fn add(&mut self, named: &Named, pin: Option<Pin>) {
+        match pin {
+            Some(pin) if !self.pins.is_empty() => self.pins.push(pin),
+            _ => self.pins.clear(),
+        }
+        self.filter = match (self.filter.take(), &named.pushed) {
+            (Some(one), Some(other)) => Some(one.or(other.clone())),
+            _ => None,
+        };
+    }
+
+    /// Once all of its mentions are known: there is a column at least, and the format is said.
+    fn whole(mut self, table: &Table) -> Self {
+        if !self.columns.iter().any(|(_, brought)| *brought)
+            && let Some((_, brought)) = self.columns.get_mut(key_of(table))
+        {
+            *brought = true;
+        }
+        let columns = table.columns.iter().zip(&self.columns);
+        self.binary =
+            columns.filter(|(_, (_, brought))| *brought).all(|(column, _)| columns::is_binary(column));
+        self
+    }
+}
+
+fn key_of(table: &Table) -> usize {
+    match table.kind {
+        Kind::Sharded { key, .. } => key,
+        _ => 0,
+    }
+}
+
+/// A name as SQL that means just it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,91 @@
+//! What even a gather would answer wrongly, and so is refused: what looks at where rows lie, or at the one shard's
+//! catalog, and what does something to the database.
+
+use super::Context;
+use crate::plan::Refusal;
+use sqlparser::ast::{DataType, Expr, Ident, Query, Visit, Visitor};
+use std::ops::ControlFlow;
+
+/// Volatile functions that do nothing but answer, once for each row, as they would in one Postgres.
+const HARMLESS: [&str; 9] = [
+    "random",
+    "setseed",
+    "gen_random_uuid",
+    "uuid_generate_v1",
+    "uuid_generate_v4",
+    "clock_timestamp",
+    "timeofday",
+    "pg_sleep",
+    "pg_typeof",
+];
+
+/// Functions named pg_… that look at their arguments alone.
+const PLAIN: [&str; 5] = ["pg_typeof", "pg_sleep", "pg_size_pretty", "pg_column_size", "pg_backend_pid"];
+
+/// Functions that read tables which they are told of in a string.
+const READERS: [&str; 4] = ["ts_stat", "ts_rewrite", "lo_get", "dblink"];
+
+fn not_supported(what: &str) -> Refusal {
+    Refusal::unsupported(format!("{what} over several shards is not supported"))
+}
+
+impl Context<'_> {
+    /// Refuses what would not be answered as by one Postgres.
+    pub(super) fn check(&self, query: &Query) -> Result<(), Refusal> {
+        if self.traits.locks {
+            return Err(not_supported("FOR UPDATE or FOR SHARE"));
+        }
+        if self.found.system {
+            return Err(not_supported("a system catalog beside sharded tables"));
+        }
+        for name in &self.traits.functions {
+            let catalog = name.starts_with("pg_") && !PLAIN.contains(&name.as_str());
+            let reader = READERS.contains(&name.as_str()) || name.contains("_to_xml");
+            let acts = self.schema.functions.is_volatile(name) && !HARMLESS.contains(&name.as_str());
+            if catalog || reader || acts || name.starts_with("to_reg") || name.starts_with("has_") {
+                return Err(not_supported(&format!("function {name}")));
+            }
+        }
+        let mut looks = Looks::default();
+        let _ = query.visit(&mut looks);
+        match looks.at {
+            Some(what) => Err(not_supported(&what)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds what looks at where rows lie.
+#[derive(Default)]
+struct Looks {
+    at: Option<String>,
+}
+
+impl Visitor for Looks {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let column = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        if column.is_some_and(is_system_column) {
+            self.at = Some(format!("the system column {expr}"));
+        }
+        if let Expr::Cast { data_type: DataType::Regclass, .. } = expr {
+            self.at = Some("a cast to regclass".to_owned());
+        }
+        if let Expr::Cast { data_type: DataType::Custom(name, _), .. } = expr
+            && name.to_string().to_ascii_lowercase().trim_start_matches("pg_catalog.").starts_with("reg")
+        {
+            self.at = Some(format!("a cast to {name}"));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_system_column(name: &Ident) -> bool {
+    let name = crate::plan::scope::folded(name);
+    matches!(name.as_str(), "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
+}

@@ -1,0 +1,137 @@
+//! The client's statement with its tables' names replaced, and where each character of it came from.
+
+use crate::plan::pin::Places;
+use crate::plan::query::Named;
+use crate::plan::scope::folded;
+use sqlparser::ast::{
+    Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Visit, Visitor,
+};
+use std::ops::{ControlFlow, Range};
+
+/// A statement over temporary tables.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Renamed {
+    /// Its text.
+    pub(super) sql: String,
+    /// Where pieces were replaced: in the client's text, in characters, and how many stand there now.
+    edits: Vec<(Range<usize>, usize)>,
+}
+
+/// A piece of the text in bytes, and what stands there instead.
+type Edit = (Range<usize>, String);
+
+impl Renamed {
+    /// With every mention's name replaced. `None` if one is not found where it should be.
+    pub(super) fn of(text: &str, query: &Query, mentions: &[(&Named, String)]) -> Option<Self> {
+        let places = Places::new(text, &[]);
+        let mut edits: Vec<Edit> = Vec::new();
+        for (named, new) in mentions {
+            let start = ident_range(text, &places, named.name.0.first()?.as_ident()?)?.start;
+            let end = ident_range(text, &places, named.name.0.last()?.as_ident()?)?.end;
+            let alias = match named.aliased {
+                true => String::new(),
+                false => format!(" AS {}", super::quoted(&named.label)),
+            };
+            edits.push((start..end, format!("{new}{alias}")));
+        }
+        let mut qualified = Qualified { text, places: &places, mentions, edits: Some(edits) };
+        let _ = query.visit(&mut qualified);
+        let mut edits = qualified.edits?;
+        edits.sort_by_key(|(range, _)| range.start);
+        edits.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start).then(|| Self::edited(text, &edits))
+    }
+
+    fn edited(text: &str, edits: &[Edit]) -> Self {
+        let mut renamed = Self::default();
+        let (mut at, mut characters) = (0, 0);
+        for (range, new) in edits {
+            let before = &text[at..range.start];
+            renamed.sql.push_str(before);
+            renamed.sql.push_str(new);
+            let start = characters + before.chars().count();
+            characters = start + text[range.clone()].chars().count();
+            renamed.edits.push((start..characters, new.chars().count()));
+            at = range.end;
+        }
+        renamed.sql.push_str(&text[at..]);
+        renamed
+    }
+
+    /// A position in the new text, in characters from 1, as one in the client's.
+    pub(super) fn position(&self, position: usize) -> usize {
+        let mut shift = 0isize;
+        let at = position.saturating_sub(1);
+        for (old, new) in &self.edits {
+            let start = old.start.saturating_add_signed(shift);
+            if at < start {
+                break;
+            }
+            if at < start + new {
+                return old.start + 1;
+            }
+            shift += *new as isize - old.len() as isize;
+        }
+        at.saturating_add_signed(-shift) + 1
+    }
+}
+
+/// Where an identifier stands, quotes included; `None` if the text there is something else.
+fn ident_range(text: &str, places: &Places<'_>, ident: &Ident) -> Option<Range<usize>> {
+    let start = places.offset(ident.span.start.line, ident.span.start.column)?;
+    let written = match ident.quote_style {
+        Some('"') => super::quoted(&ident.value),
+        Some(_) => return None,
+        None => ident.value.clone(),
+    };
+    text.get(start..)?.starts_with(&written).then(|| start..start + written.len())
+}
+
+/// Finds column references with a schema in front (`public.orders.id`), which no alias answers to.
+struct Qualified<'a> {
+    text: &'a str,
+    places: &'a Places<'a>,
+    mentions: &'a [(&'a Named, String)],
+    edits: Option<Vec<Edit>>,
+}
+
+impl Qualified<'_> {
+    /// Cuts the schema off, if the table is one of those that were renamed.
+    fn cut(&mut self, schema: &Ident, table: &Ident) {
+        let is_meant = |named: &Named| {
+            !named.aliased && named.table.schema == folded(schema) && named.table.name == folded(table)
+        };
+        if !self.mentions.iter().any(|(named, _)| is_meant(named)) {
+            return;
+        }
+        let range = |ident| ident_range(self.text, self.places, ident);
+        let edit = range(schema).zip(range(table)).map(|(schema, table)| schema.start..table.start);
+        match (edit, &mut self.edits) {
+            (Some(range), Some(edits)) => edits.push((range, String::new())),
+            _ => self.edits = None,
+        }
+    }
+}
+
+impl Visitor for Qualified<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+                && let [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(table)] = &name.0[..]
+            {
+                self.cut(schema, table);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [schema, table, _] = &parts[..]
+        {
+            self.cut(schema, table);
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,365 @@
+//! PREPARE and EXECUTE of SQL: the same statements as the protocol's Parse and Bind, under the same names, as in
+//! Postgres. So they are put in place on whatever server is asked, and an EXECUTE goes where its arguments say.
+
+use super::Session;
+use super::batch::{Item, Reread};
+use super::prepared::Prepared;
+use super::servers::refused;
+use super::simple::{Failure, Ready};
+use super::transaction::Answer;
+use crate::error::ClientError;
+use crate::plan::locate::{Params, Target};
+use crate::plan::{Access, Refusal};
+use crate::reply;
+use crate::schema::{GroupId, ShardRef};
+use crate::sql::command::Command;
+use crate::sql::prepare::{Argument, Execute, Prepare};
+use crate::sql::scan::all_tokens;
+use shardway_pool::buffer::Buffer;
+use shardway_pool::frame::{self, HEADER};
+use shardway_pool::settings::quote;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Object ids from here on are given by each server for itself.
+const FIRST_OWN_OID: u32 = 16384;
+
+/// What an EXECUTE was asked for with.
+struct Asked<'a> {
+    /// The portal's name.
+    portal: &'a [u8],
+    /// Result format codes, as in Bind, with their count in front.
+    formats: &'a [u8],
+    /// Messages behind the Bind.
+    rest: &'a [u8],
+    /// Where a hint sends it.
+    place: Option<Target>,
+}
+
+impl Session {
+    /// PREPARE. Whether the answer is an error, which the client has.
+    pub(super) async fn sql_prepare(&mut self, text: &str) -> Result<bool, Failure> {
+        let Some(prepare) = Prepare::parse(text) else {
+            let error = ClientError::error("42601", "syntax error in PREPARE");
+            return Err(self.text_in_postgres_words(text, error).await.into());
+        };
+        let name = prepare.name.as_bytes();
+        if self.statements.contains_key(name) {
+            let message = format!("prepared statement \"{}\" already exists", prepare.name);
+            return Err(ClientError::error("42P05", message).into());
+        }
+        if Command::of_text(prepare.statement) != Command::Plannable {
+            let error =
+                ClientError::error("42601", "only queries and data-modifying statements can be prepared");
+            return Err(self.text_in_postgres_words(text, error).await.into());
+        }
+        let types = self.type_oids(text, &prepare.types).await?;
+        let count = u16::try_from(types.len()).unwrap_or(u16::MAX);
+        let mut body = [name, b"\0", prepare.statement.as_bytes(), b"\0"].concat();
+        body.extend(count.to_be_bytes());
+        types.iter().for_each(|oid| body.extend(oid.to_be_bytes()));
+        let mut bytes = Buffer::default();
+        frame::put(&mut bytes, b'P', &body);
+        let items = self.understand_now(&bytes).await;
+        let statement = match &items[..] {
+            [Item::Parse { statement, .. }] => statement.clone(),
+            [Item::Fail { error, .. }] => return Err(error.clone().into()),
+            _ => return Err(malformed().into()),
+        };
+        let before = self.moved;
+        self.moved += text[..prepare.at].chars().count();
+        let failed = self.told_as_query(bytes, &items, &statement).await;
+        self.moved = before;
+        if !matches!(failed, Ok(false)) {
+            self.statements.remove(name);
+            self.note_prepared();
+        }
+        failed
+    }
+
+    async fn told_as_query(
+        &mut self,
+        bytes: Buffer,
+        items: &[Item],
+        statement: &Arc<Prepared>,
+    ) -> Result<bool, Failure> {
+        let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
+        self.told_on(shard, bytes, items).await
+    }
+
+    async fn told_on(&mut self, shard: ShardRef, bytes: Buffer, items: &[Item]) -> Result<bool, Failure> {
+        self.is_query = true;
+        let done = self.unit(shard, Access::ReadPrimary, &bytes, items, false, None).await;
+        self.is_query = false;
+        done
+    }
+
+    /// EXECUTE in simple protocol. Whether the answer is an error, which the client has.
+    pub(super) async fn sql_execute(&mut self, text: &str, place: Option<Target>) -> Result<bool, Failure> {
+        let mut rest = Buffer::default();
+        frame::put(&mut rest, b'D', b"P\0");
+        frame::put(&mut rest, b'E', &[0; 5]);
+        let asked = Asked { portal: b"", formats: &[0, 0], rest: rest.filled(), place };
+        self.is_query = true;
+        let done = Box::pin(self.execute(text, asked)).await;
+        self.is_query = false;
+        done
+    }
+
+    /// The same in extended protocol: the messages of one piece. Whether the answer is an error.
+    pub(super) async fn execute_piece(
+        &mut self,
+        statement: &Arc<Prepared>,
+        bytes: &Buffer,
+        items: &[Item],
+    ) -> Result<bool, Failure> {
+        for (at, item) in items.iter().enumerate() {
+            match item {
+                Item::Parse { .. } => {
+                    self.client.output.extend(reply::PARSE_COMPLETE);
+                    self.settle(&items[at..=at], 0);
+                }
+                Item::DescribeStatement { .. } if self.describe_execute(&statement.text).await? => {
+                    return Ok(true);
+                }
+                Item::DescribeStatement { .. } => {}
+                Item::Bind { at: place, portal, target, .. } => {
+                    let body = &bytes.filled()[place.start + HEADER..place.end];
+                    let params = frame::cstr(body).and_then(|(_, rest)| frame::cstr(rest));
+                    let params = params.and_then(|(_, rest)| Params::parse(rest)).ok_or_else(malformed)?;
+                    let behind: Vec<&[u8]> = items[at + 1..]
+                        .iter()
+                        .filter_map(|item| match item {
+                            Item::Portal { at, .. } => Some(&bytes.filled()[at.clone()]),
+                            _ => None,
+                        })
+                        .collect();
+                    let asked = Asked {
+                        portal,
+                        formats: params.result_formats,
+                        rest: &behind.concat(),
+                        place: hinted(target),
+                    };
+                    return Box::pin(self.execute(&statement.text, asked)).await;
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    async fn execute(&mut self, text: &str, asked: Asked<'_>) -> Result<bool, Failure> {
+        let (execute, statement) = self.executed(text).await?;
+        let declared = &statement.types;
+        if !declared.is_empty() && declared.len() != execute.arguments.len() {
+            return Err(wrong_number(&execute.name, declared.len(), execute.arguments.len()).into());
+        }
+        let values = self.arguments(&execute.arguments, declared).await?;
+        let mut bytes = bind_message(asked.portal, &execute.name, &values, asked.formats);
+        bytes.extend(asked.rest);
+        let mut items = self.understand_now(&bytes).await;
+        if let (Some(place), Some(Item::Bind { target, .. })) = (asked.place, items.first_mut()) {
+            *target = Ok(place);
+        }
+        self.piece(&bytes, &items).await
+    }
+
+    /// EXPLAIN of an EXECUTE, where its statement runs on one shard: that server gets it under the name that it knows.
+    /// Whether the answer is an error; `None` if it explains something else.
+    pub(super) async fn explain_execute(&mut self, text: &str) -> Result<Option<bool>, Failure> {
+        let tokens = all_tokens(text).unwrap_or_default();
+        let Some(at) = tokens.iter().position(|token| text[token.clone()].eq_ignore_ascii_case("execute"))
+        else {
+            return Ok(None);
+        };
+        let explained = &text[tokens[at].start..];
+        let Some(execute) =
+            Execute::parse(explained).filter(|e| self.statements.contains_key(e.name.as_bytes()))
+        else {
+            return Ok(None);
+        };
+        let values = self.arguments(&execute.arguments, &[]).await?;
+        let bind = bind_message(b"", &execute.name, &values, &[0, 0]);
+        let items = self.understand_now(&bind).await;
+        let [Item::Bind { statement, target: Ok(target), .. }] = &items[..] else { return Ok(None) };
+        let shard = self.single_shard(&statement.plan, target.clone())?;
+        let parse =
+            Item::Parse { at: 0..0, statement: statement.clone(), name: execute.name.clone().into_bytes() };
+        self.holding = true;
+        let placed = self.told_on(shard, Buffer::default(), &[parse]).await;
+        let answered = match placed {
+            Ok(false) => {
+                let name = tokens[at + 1].clone();
+                let named = [&text[..name.start], &*statement.name, &text[name.end..], "\0"].concat();
+                let mut message = Buffer::default();
+                frame::put(&mut message, b'Q', named.as_bytes());
+                self.forward(shard, Access::Write, &message, Ready::Ours, None).await
+            }
+            failed => failed,
+        };
+        self.holding = false;
+        self.release();
+        answered.map(Some)
+    }
+
+    /// The statement that an EXECUTE names.
+    async fn executed<'a>(&mut self, text: &'a str) -> Result<(Execute<'a>, Arc<Prepared>), ClientError> {
+        let Some(execute) = Execute::parse(text) else {
+            let error = ClientError::error("42601", "syntax error in EXECUTE");
+            return Err(self.text_in_postgres_words(text, error).await);
+        };
+        match self.statements.get(execute.name.as_bytes()).cloned() {
+            Some(statement) => Ok((execute, statement)),
+            None => {
+                let message = format!("prepared statement \"{}\" does not exist", execute.name);
+                Err(ClientError::error("26000", message))
+            }
+        }
+    }
+
+    /// What an EXECUTE's answer will look like: it has no parameters of its own.
+    async fn describe_execute(&mut self, text: &str) -> Result<bool, Failure> {
+        let (execute, statement) = self.executed(text).await?;
+        let mut bytes = Buffer::default();
+        frame::put(&mut bytes, b'D', &[b"S", execute.name.as_bytes(), b"\0"].concat());
+        let items = self.understand_now(&bytes).await;
+        self.hides_parameters = true;
+        let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
+        let done = self.unit(shard, Access::Read, &bytes, &items, false, None).await;
+        self.hides_parameters = false;
+        done
+    }
+
+    async fn understand_now(&mut self, bytes: &Buffer) -> Vec<Item> {
+        match self.understand(bytes.filled(), &Reread::NotYet) {
+            Some(items) => items,
+            None => self.understand_anew(bytes.filled()).await,
+        }
+    }
+
+    /// Arguments as parameters take them; expressions are worked out by a server, once, as in Postgres.
+    async fn arguments(&mut self, texts: &[&str], types: &[u32]) -> Result<Vec<Option<String>>, Failure> {
+        let mut values = Vec::with_capacity(texts.len());
+        let mut open = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            values.push(match Argument::of(text) {
+                Argument::Text(value) => Some(value),
+                Argument::Null => None,
+                Argument::Expression => {
+                    open.push(at);
+                    None
+                }
+            });
+        }
+        if open.is_empty() {
+            return Ok(values);
+        }
+        let names = self.type_names(types).await?;
+        let column = |at: &usize| match names.get(*at) {
+            Some(Some(name)) => format!("CAST({} AS {name})", texts[*at]),
+            _ => texts[*at].to_owned(),
+        };
+        let sql = format!("SELECT {}", open.iter().map(column).collect::<Vec<_>>().join(", "));
+        let row = self.one_row(&sql).await?;
+        for (at, value) in open.into_iter().zip(row) {
+            values[at] = value;
+        }
+        Ok(values)
+    }
+
+    /// The types that are written there.
+    async fn type_oids(&mut self, text: &str, names: &[Range<usize>]) -> Result<Vec<u32>, Failure> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let oid = |name: &Range<usize>| {
+            format!("{}::pg_catalog.regtype::pg_catalog.oid", quote(&text[name.clone()]))
+        };
+        let sql = format!("SELECT {}", names.iter().map(oid).collect::<Vec<_>>().join(", "));
+        let row = match self.one_row(&sql).await {
+            Err(Failure::Statement(error)) => {
+                // Which of them is not there, and where it stands.
+                for name in names {
+                    let width = self.moved + text[..name.start].chars().count();
+                    self.one_row(&format!("{:<width$}{}", "SELECT", oid(name))).await?;
+                }
+                return Err(error.into());
+            }
+            row => row?,
+        };
+        let oids: Vec<u32> = row.iter().flatten().filter_map(|oid| oid.parse().ok()).collect();
+        let unsharded = self.with_planning(|planning| planning.schema.is_unsharded());
+        if oids.len() != names.len() || !unsharded && oids.iter().any(|oid| *oid >= FIRST_OWN_OID) {
+            let what =
+                "parameters of types that are not Postgres' own, in PREPARE, are not supported across shards";
+            return Err(ClientError::from(Refusal::unsupported(what)).into());
+        }
+        Ok(oids)
+    }
+
+    /// How types are written; `None` for one that was not declared.
+    async fn type_names(&mut self, oids: &[u32]) -> Result<Vec<Option<String>>, Failure> {
+        if oids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = |oid: &u32| match oid {
+            0 => "NULL".to_owned(),
+            oid => format!("pg_catalog.format_type({oid}, NULL)"),
+        };
+        let sql = format!("SELECT {}", oids.iter().map(name).collect::<Vec<_>>().join(", "));
+        self.one_row(&sql).await
+    }
+
+    /// The one row of a query of ours.
+    async fn one_row(&mut self, sql: &str) -> Result<Vec<Option<String>>, Failure> {
+        let shard = self.any_shard(GroupId(0));
+        let index = self.acquire(shard, Access::ReadPrimary).await?;
+        if sql.to_ascii_lowercase().contains("advisory") {
+            self.servers[index].doubt();
+        }
+        let asked = self.servers[index].lease.rows(sql).await;
+        self.release();
+        let rows = asked.map_err(|error| refused(&error))?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// PREPARE's answer.
+    pub(super) fn answer_prepare(&mut self) {
+        self.answer(Answer::Tag("PREPARE"));
+    }
+}
+
+/// Bind of a statement, with parameters in text.
+fn bind_message(portal: &[u8], name: &str, values: &[Option<String>], formats: &[u8]) -> Buffer {
+    let mut body = [portal, b"\0", name.as_bytes(), b"\0\0\0"].concat();
+    body.extend(u16::try_from(values.len()).unwrap_or(u16::MAX).to_be_bytes());
+    for value in values {
+        let length = value.as_ref().map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));
+        body.extend(length.to_be_bytes());
+        body.extend(value.as_deref().unwrap_or_default().as_bytes());
+    }
+    body.extend(formats);
+    let mut bytes = Buffer::default();
+    frame::put(&mut bytes, b'B', &body);
+    bytes
+}
+
+/// Where a hint sends an EXECUTE: without one, its plan fits any shard.
+pub(super) fn hinted(target: &Result<Target, Refusal>) -> Option<Target> {
+    match target {
+        Ok(target @ Target::One(_)) => Some(target.clone()),
+        _ => None,
+    }
+}
+
+/// Postgres' error for an EXECUTE with too few arguments, or too many.
+fn wrong_number(name: &str, expected: usize, got: usize) -> ClientError {
+    let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+    let detail = format!("Expected {expected} parameters but got {got}.");
+    let body = format!("SERROR\0VERROR\0C42601\0M{message}\0D{detail}\0\0");
+    ClientError { body: Some(body.into_bytes().into()), ..ClientError::error("42601", message) }
+}
+
+fn malformed() -> ClientError {
+    ClientError::error("08P01", "invalid message format")
+}
