@@ -355,6 +355,11 @@ impl Functions {
             .or_insert(new);
     }
 
+    /// Whether there is a function of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Whether a call gives one value for one row: no aggregate, window or set-returning function.
     pub fn is_scalar(&self, name: &str) -> bool {
         self.0.get(name).map_or_else(|| SYNTAX.contains(&name), |f| f.scalar)

@@ -35,7 +35,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const READY: Duration = Duration::from_secs(10);
 
 /// How often idle servers are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_millis(333);
 
 /// How the process was started, beside its configuration.
 #[derive(Clone, Debug)]

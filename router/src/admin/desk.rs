@@ -96,7 +96,7 @@ impl Desk {
             return Ok(());
         }
         // PgBouncer's words; the SQLSTATE is Postgres's for a database with allow_connections = false.
-        Err(ClientError::fatal("55000", format!("database does not allow connections: {database}")))
+        Err(ClientError::fatal("55000", format!("database \"{database}\" is disabled")))
     }
 
     /// Gives up the pools of one database or of all: idle servers are closed now, lent ones as soon as they are given

@@ -1,7 +1,7 @@
 //! Settings as SHOW CONFIG lists them and SET changes them: PgBouncer's names and units (seconds, bytes) where it has
 //! the setting, the configuration file's section and key where it has not.
 
-use shardway_config::{AuditLog, Config, Keepalive, Listen, Source, load};
+use shardway_config::{AuditLog, Config, Keepalive, Listen, PoolMode, Source, load};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -33,6 +33,20 @@ const fn read(name: &'static str, get: fn(&Config) -> String) -> Setting {
 
 const fn fixed(name: &'static str, get: fn(&Config) -> String) -> Setting {
     Setting { name, get, change: Changeable::No }
+}
+
+fn pool_mode(text: &str) -> Result<PoolMode, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "session" => Ok(PoolMode::Session),
+        "transaction" => Ok(PoolMode::Transaction),
+        "statement" => Ok(PoolMode::Statement),
+        _ => Err("it is session, transaction or statement".to_owned()),
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as the other readers of values")]
+fn any_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 macro_rules! written {
@@ -102,7 +116,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     count!("max_user_connections", pool.max_user_connections),
     count!("min_pool_size", pool.min_pool_size),
     fixed("pidfile", |c| path(c.server.pid_file.as_deref())),
-    read("pool_mode", |c| c.pool.mode.to_string()),
+    written!("pool_mode", pool.mode, ToString::to_string, pool_mode),
     time!("query_timeout", pool.query_timeout),
     time!("query_wait_timeout", pool.query_wait_timeout),
     count!("reserve_pool_size", pool.reserve_pool_size),
@@ -126,7 +140,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     time!("server_idle_timeout", pool.server_idle_timeout),
     time!("server_lifetime", pool.server_lifetime),
     time!("server_login_retry", pool.server_login_retry),
-    read("server_reset_query", |c| c.pool.server_reset_query.clone()),
+    written!("server_reset_query", pool.server_reset_query, ToString::to_string, any_text),
     read("server_tls_ca_file", |c| path(c.pool.server_tls_ca.as_deref())),
     read("server_tls_cert_file", |c| path(c.pool.server_tls_cert.as_deref())),
     read("server_tls_key_file", |c| path(c.pool.server_tls_key.as_deref())),

@@ -1,6 +1,7 @@
 //! From a statement's text to its [`Plan`].
 
 mod around;
+mod fields;
 mod temporary;
 
 use super::facts::Facts;
@@ -8,11 +9,12 @@ use super::pin::{Pin, Places};
 use super::query::{Analyzer, Ctes, Found, Named, is_row_by_row};
 use super::scope::relation_name;
 use super::set_config::setting_call;
-use super::traits::{Traits, advisory, looks_into_catalog};
+use super::traits::{Traits, advisory, looks_into_catalog, reads_by_text};
 use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter};
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
+use fields::function_as_field;
 use shardway_shardmap::ShardId;
 use sqlparser::ast::{ObjectName, Query, SetExpr, Statement, TableFactor};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -210,6 +212,9 @@ impl Builder<'_> {
         written: dml::Written,
     ) -> Result<(), Refusal> {
         let found = &analyzer.found;
+        if let Some(name) = function_as_field(statement, &found.named, &self.schema.functions) {
+            return Err(Refusal::unsupported(format!("function {name}, called as if it were a column,")));
+        }
         self.check_functions(traits, found)?;
         let group = one_group(found)?;
         let mut pins: Vec<Pin> = Vec::new();
@@ -352,6 +357,11 @@ impl Builder<'_> {
     /// Refuses functions whose effect or answer is not that of one shard.
     fn check_functions(&self, traits: &Traits, found: &Found) -> Result<(), Refusal> {
         for name in &traits.functions {
+            if reads_by_text(name) {
+                return Err(Refusal::unsupported(format!(
+                    "function {name} reads tables that it is told of in a string"
+                )));
+            }
             if self.schema.functions.reads_tables(name) {
                 return Err(Refusal::unsupported(format!(
                     "function {name} is user-defined and not immutable: what it reads can't be known"

@@ -113,3 +113,11 @@ pub(super) fn advisory(traits: &Traits) -> bool {
 fn function_name(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
 }
+
+/// Whether a function reads tables, or runs statements, that it is told of in a string.
+pub(super) fn reads_by_text(name: &str) -> bool {
+    name.contains("_to_xml")
+        || name.starts_with("dblink")
+        || name.starts_with("crosstab")
+        || matches!(name, "ts_stat" | "ts_rewrite" | "connectby")
+}

@@ -8,6 +8,7 @@ use super::parameters::with_values;
 use super::pieces::bound_here;
 use super::relay::{Capture, Exchange, Outcome, Relay, Step};
 use super::simple::Failure;
+use super::temporary::planned_ahead;
 use super::{End, Session};
 use crate::plan::locate::{Params, Target};
 use crate::plan::{Access, Plan};
@@ -24,6 +25,7 @@ impl Session {
     /// Runs a batch and, if Sync ended it, says ReadyForQuery.
     pub(super) async fn run_batch(&mut self, batch: Batch) -> Result<(), End> {
         let ran = match self.one_place(&batch) {
+            _ if self.plans_ahead(&batch.items) => Err(planned_ahead().into()),
             Some((shard, access)) => self.batch_on(shard, access, &batch).await,
             None => self.piecewise(&batch).await,
         };

@@ -1,6 +1,7 @@
 //! Savepoints: kept on every server of the transaction, and for those to come.
 
 use super::Session;
+use super::servers::Participant;
 use super::transaction::Answer;
 use crate::error::ClientError;
 use crate::plan_cache::SearchPath;
@@ -60,6 +61,11 @@ impl Session {
             return Err(ClientError::error("3B001", format!("savepoint \"{name}\" does not exist")));
         }
         self.run_on_all(text).await?;
+        if kind == Kind::RollBack {
+            // Temporary tables came or went with it.
+            let holders = self.servers.iter_mut().filter(|participant| participant.holds_anything());
+            holders.for_each(Participant::doubt);
+        }
         match kind {
             Kind::Set => self.remember_savepoint(name, text),
             Kind::Release => self.release_savepoint(&name),

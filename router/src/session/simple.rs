@@ -444,7 +444,11 @@ impl Session {
                     | Command::Temporary
             );
             // What comes behind it may mean other tables.
-            let shadows = plan.leaves && !self.with_planning(|planning| planning.schema.is_unsharded());
+            let changes = matches!(plan.command, Command::Ddl | Command::Utility | Command::Temporary);
+            let shadows = self.with_planning(|planning| {
+                let schema = &planning.schema;
+                !schema.is_unsharded() && (plan.leaves || changes && schema.has_temporary())
+            });
             if !passes || shadows || plan.setting.is_some() {
                 return None;
             }

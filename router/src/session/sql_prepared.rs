@@ -9,7 +9,7 @@ use super::simple::{Failure, Ready};
 use super::transaction::Answer;
 use crate::error::ClientError;
 use crate::plan::locate::{Params, Target};
-use crate::plan::{Access, Refusal};
+use crate::plan::{Access, Refusal, Route};
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::command::Command;
@@ -260,11 +260,34 @@ impl Session {
             _ => texts[*at].to_owned(),
         };
         let sql = format!("SELECT {}", open.iter().map(column).collect::<Vec<_>>().join(", "));
+        self.check_arguments(&sql)?;
         let row = self.one_row(&sql).await?;
         for (at, value) in open.into_iter().zip(row) {
             values[at] = value;
         }
         Ok(values)
+    }
+
+    /// Refuses arguments that mean anything on another server than on this one, or leave something there. Postgres takes
+    /// no subquery for one either.
+    fn check_arguments(&self, sql: &str) -> Result<(), ClientError> {
+        let refused = || {
+            ClientError::from(Refusal::unsupported(
+                "this kind of expression as an argument of EXECUTE is not supported",
+            ))
+        };
+        let words = all_tokens(sql).ok_or_else(refused)?;
+        let is = |token: &Range<usize>, word: &str| sql[token.clone()].eq_ignore_ascii_case(word);
+        let reads = ["select", "from", "table", "values", "into", "where"];
+        if words.iter().skip(1).any(|token| reads.iter().any(|word| is(token, word))) {
+            return Err(refused());
+        }
+        let planned = self.plan_text(&self.planning(), sql)?.plan;
+        let sharded = self.with_planning(|planning| !planning.schema.is_unsharded());
+        let elsewhere =
+            !matches!(planned.route, Route::Any(_) | Route::One(_)) || planned.access == Access::Write;
+        let leaves = planned.setting.is_some() || planned.forbidden || planned.unknown.is_some();
+        if leaves || sharded && elsewhere { Err(refused()) } else { Ok(()) }
     }
 
     /// The types that are written there.
@@ -304,7 +327,7 @@ impl Session {
         }
         let name = |oid: &u32| match oid {
             0 => "NULL".to_owned(),
-            oid => format!("pg_catalog.format_type({oid}, NULL)"),
+            oid => format!("pg_catalog.format_type({oid}, -1)"),
         };
         let sql = format!("SELECT {}", oids.iter().map(name).collect::<Vec<_>>().join(", "));
         self.one_row(&sql).await

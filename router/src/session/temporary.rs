@@ -2,9 +2,12 @@
 //! are made with a schema that has them.
 
 use super::Session;
-use crate::plan::Plan;
+use super::batch::Item;
+use crate::error::ClientError;
+use crate::plan::{Plan, Refusal};
 use crate::plan_cache::Planning;
 use crate::schema::{ShardRef, TemporaryTable};
+use crate::sql::command::Command;
 use std::sync::Arc;
 
 /// A schema with the session's own tables in it, its plans, and what it was made of.
@@ -40,6 +43,31 @@ impl Session {
         }
     }
 
+    /// Whether a statement stands behind one that may make or drop temporary tables: the whole batch was planned before.
+    pub(super) fn plans_ahead(&self, items: &[Item]) -> bool {
+        let schema = |planning: &Planning| (!planning.schema.is_unsharded(), planning.schema.has_temporary());
+        let (sharded, has) = self.with_planning(schema);
+        let mut changed = false;
+        sharded
+            && items.iter().any(|item| {
+                let Item::Bind { statement, .. } = item else { return false };
+                let plan = &statement.plan;
+                let late =
+                    changed && matches!(plan.command, Command::Plannable | Command::Execute | Command::Copy);
+                let ends = matches!(
+                    plan.command,
+                    Command::Ddl
+                        | Command::Utility
+                        | Command::Discard(_)
+                        | Command::Commit { .. }
+                        | Command::Rollback { .. }
+                        | Command::Savepoint
+                );
+                changed |= plan.command == Command::Temporary || has && ends;
+                late
+            })
+    }
+
     /// The session's tables, or the database's, may have changed.
     pub(super) fn redraw_planning(&mut self) {
         let base = self.database.planning();
@@ -61,4 +89,11 @@ impl Session {
         let here = || self.holds_anything() || plans.into_iter().any(|plan| plan.leaves);
         here() && self.with_planning(|planning| planning.schema.is_unsharded())
     }
+}
+
+/// For the client: see [`Session::plans_ahead`].
+pub(super) fn planned_ahead() -> ClientError {
+    let what =
+        "statements behind one that changes temporary tables, in one batch, are not supported across shards";
+    ClientError::from(Refusal::unsupported(what)).hint("Send a Sync between them.")
 }

@@ -32,6 +32,10 @@ impl Builder<'_> {
         let place = relation_name(name).and_then(|(_, bare)| self.schema.place_of_temporary(&bare));
         match (query, place) {
             (None, None) => Ok(made(Route::Any(GroupId(0)))),
+            // What it reads is not looked at: it may be another table now.
+            (Some(_), Some(_)) if matches!(&statement, Statement::CreateView(view) if view.or_replace) => {
+                Err(refused())
+            }
             // Postgres says that it is there already.
             (_, Some(place)) => Ok(made(Route::One(place))),
             (Some(query), None) => self.filled(command, query),

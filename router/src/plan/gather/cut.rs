@@ -61,13 +61,18 @@ impl Context<'_> {
 
     /// Whether an ORDER BY item means the same of the table's rows as of the statement's.
     fn is_of_rows(&self, item: &OrderByExpr, select: &Select, named: &Named, table: &Table) -> bool {
-        match &item.expr {
+        let mut expr = &item.expr;
+        // To Postgres, parentheses around it are not there.
+        while let Expr::Nested(inner) = expr {
+            expr = inner;
+        }
+        match expr {
             Expr::Value(_) => return false,
             // It means an output of that name before it means a column.
             Expr::Identifier(name) => {
                 let is_meant = |item: &&_| output_name(item).may_be(&folded(name));
                 let mut meant = select.projection.iter().filter(is_meant);
-                if meant.any(|output| item_expr(output) != Some(&item.expr)) {
+                if meant.any(|output| item_expr(output) != Some(expr)) {
                     return false;
                 }
             }

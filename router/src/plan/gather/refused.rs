@@ -3,6 +3,7 @@
 
 use super::Context;
 use crate::plan::Refusal;
+use crate::plan::traits::reads_by_text;
 use sqlparser::ast::{DataType, Expr, Ident, Query, Visit, Visitor};
 use std::ops::ControlFlow;
 
@@ -20,10 +21,7 @@ const HARMLESS: [&str; 9] = [
 ];
 
 /// Functions named pg_… that look at their arguments alone.
-const PLAIN: [&str; 5] = ["pg_typeof", "pg_sleep", "pg_size_pretty", "pg_column_size", "pg_backend_pid"];
-
-/// Functions that read tables which they are told of in a string.
-const READERS: [&str; 4] = ["ts_stat", "ts_rewrite", "lo_get", "dblink"];
+const PLAIN: [&str; 3] = ["pg_sleep", "pg_size_pretty", "pg_backend_pid"];
 
 fn not_supported(what: &str) -> Refusal {
     Refusal::unsupported(format!("{what} over several shards is not supported"))
@@ -40,7 +38,7 @@ impl Context<'_> {
         }
         for name in &self.traits.functions {
             let catalog = name.starts_with("pg_") && !PLAIN.contains(&name.as_str());
-            let reader = READERS.contains(&name.as_str()) || name.contains("_to_xml");
+            let reader = reads_by_text(name) || matches!(name.as_str(), "lo_get" | "current_schemas");
             let acts = self.schema.functions.is_volatile(name) && !HARMLESS.contains(&name.as_str());
             if catalog || reader || acts || name.starts_with("to_reg") || name.starts_with("has_") {
                 return Err(not_supported(&format!("function {name}")));

@@ -2,9 +2,10 @@
 
 use crate::plan::pin::Places;
 use crate::plan::query::Named;
-use crate::plan::scope::folded;
+use crate::plan::scope::{folded, relation_name};
 use sqlparser::ast::{
-    Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Visit, Visitor,
+    Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
+    Visit, Visitor,
 };
 use std::ops::{ControlFlow, Range};
 
@@ -34,7 +35,7 @@ impl Renamed {
             };
             edits.push((start..end, format!("{new}{alias}")));
         }
-        let mut qualified = Qualified { text, places: &places, mentions, edits: Some(edits) };
+        let mut qualified = Qualified { query, text, places: &places, mentions, edits: Some(edits) };
         let _ = query.visit(&mut qualified);
         let mut edits = qualified.edits?;
         edits.sort_by_key(|(range, _)| range.start);
@@ -86,8 +87,32 @@ fn ident_range(text: &str, places: &Places<'_>, ident: &Ident) -> Option<Range<u
     text.get(start..)?.starts_with(&written).then(|| start..start + written.len())
 }
 
+/// Counts the relations that a name stands for.
+struct Labels {
+    name: String,
+    count: usize,
+}
+
+impl Visitor for Labels {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let label = match factor {
+            TableFactor::Table { alias: Some(alias), .. }
+            | TableFactor::Derived { alias: Some(alias), .. }
+            | TableFactor::Function { alias: Some(alias), .. }
+            | TableFactor::UNNEST { alias: Some(alias), .. } => Some(folded(&alias.name)),
+            TableFactor::Table { name, .. } => relation_name(name).map(|(_, bare)| bare),
+            _ => None,
+        };
+        self.count += usize::from(label.as_ref() == Some(&self.name));
+        ControlFlow::Continue(())
+    }
+}
+
 /// Finds column references with a schema in front (`public.orders.id`), which no alias answers to.
 struct Qualified<'a> {
+    query: &'a Query,
     text: &'a str,
     places: &'a Places<'a>,
     mentions: &'a [(&'a Named, String)],
@@ -101,6 +126,13 @@ impl Qualified<'_> {
             !named.aliased && named.table.schema == folded(schema) && named.table.name == folded(table)
         };
         if !self.mentions.iter().any(|(named, _)| is_meant(named)) {
+            return;
+        }
+        // Without its schema it would mean a nearer one of that name.
+        let mut labels = Labels { name: folded(table), count: 0 };
+        let _ = self.query.visit(&mut labels);
+        if labels.count != 1 {
+            self.edits = None;
             return;
         }
         let range = |ident| ident_range(self.text, self.places, ident);

@@ -140,7 +140,7 @@ async fn a_disabled_database_keeps_its_clients_and_lets_nobody_in() {
     let inside = proxy.connect("app").await;
     lines(&admin, "DISABLE shop").await;
     let refused = proxy.client_config("app").connect(NoTls).await.err().unwrap();
-    assert_eq!(said(&refused), ("55000".into(), "database does not allow connections: shop".into()));
+    assert_eq!(said(&refused), ("55000".into(), "database \"shop\" is disabled".into()));
     assert_eq!(value(&inside, "SELECT 1").await, "1");
     let databases = show(&admin, "DATABASES").await;
     assert_eq!(databases.iter().find(|row| row["name"] == "shop").unwrap()["disabled"], "1");

@@ -194,3 +194,23 @@ async fn an_execute_goes_where_its_arguments_say() {
     let reply = ask(&mut raw, "EXECUTE ins(NULL, 'nowhere')").await;
     assert_eq!(code(&reply), "23502", "{reply:?}");
 }
+
+#[tokio::test]
+async fn arguments_are_not_cut_to_a_type_without_its_length() {
+    same(&["PREPARE p (char(10)) AS SELECT $1 = 'abc', octet_length($1)", "EXECUTE p ('ab' || 'c')"]).await;
+}
+
+#[tokio::test]
+async fn arguments_that_read_or_leave_something_are_refused() {
+    for world in [&PLAIN, &SHOP] {
+        let mut raw = world.raw("app").await;
+        ask(&mut raw, "PREPARE p (text) AS SELECT $1").await;
+        for argument in
+            ["(SELECT max(name) FROM item)", "set_config('app.tenant', '7', false)", "'x' FROM item"]
+        {
+            assert_eq!(code(&ask(&mut raw, &format!("EXECUTE p ({argument})")).await), "0A000", "{argument}");
+        }
+        assert_eq!(one(&mut raw, "EXECUTE p (upper('a') || 1)").await, "A1");
+        assert_eq!(one(&mut raw, "SELECT current_setting('app.tenant', true) IS NULL").await, "t");
+    }
+}

@@ -11,6 +11,7 @@ use crate::protocol::{ask, code, value};
 
 const SCHEMA: &str = "
 CREATE TABLE item (user_id int PRIMARY KEY, name text);
+CREATE TABLE thing (user_id int PRIMARY KEY, name text);
 CREATE TABLE label (id int PRIMARY KEY, text text);
 INSERT INTO label VALUES (1, 'one'), (2, 'two');
 ";
@@ -185,4 +186,69 @@ async fn a_command_for_every_shard_does_not_take_a_temporary_table_for_a_permane
     all(&mut a, &["TRUNCATE label, other", "DROP TABLE label, other"]).await;
     assert_eq!(SHOP.everywhere("SELECT count(*) FROM label"), ["2", "2", "2", "2"]);
     assert_eq!(SHOP.everywhere("SELECT count(*) FROM item"), ["0", "0", "0", "0"]);
+}
+
+/// Keys on every shard, in the table that clients shadow.
+async fn fill(raw: &mut RawClient) {
+    for shard in 0..4 {
+        let insert = format!("INSERT INTO thing VALUES ({}, 'kept')", key_on(shard, 4));
+        all(raw, &[&format!("/* shard: {shard} */ DELETE FROM thing"), &insert]).await;
+    }
+}
+
+#[tokio::test]
+async fn going_back_to_a_savepoint_takes_temporary_tables_along_or_brings_them_back() {
+    let _alone = ALONE.lock().await;
+    let mut raw = SHOP.raw("app").await;
+    fill(&mut raw).await;
+    all(&mut raw, &["BEGIN", "SAVEPOINT s", "CREATE TEMP TABLE thing (user_id int)", "ROLLBACK TO s"]).await;
+    assert_eq!(one(&mut raw, "SELECT count(*) FROM thing").await, "4");
+    all(&mut raw, &["ROLLBACK", "CREATE TEMP TABLE thing (user_id int)"]).await;
+    all(&mut raw, &["BEGIN", "SAVEPOINT s", "DROP TABLE thing", "ROLLBACK TO s"]).await;
+    assert_eq!(one(&mut raw, "SELECT count(*) FROM thing").await, "0");
+    all(&mut raw, &["ROLLBACK", "DROP TABLE thing"]).await;
+    assert_eq!(one(&mut raw, "SELECT count(*) FROM thing").await, "4");
+    at_rest(&SHOP.admin().await).await;
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_drop_in_the_same_text_means_the_permanent_table() {
+    let _alone = ALONE.lock().await;
+    let mut raw = SHOP.raw("app").await;
+    fill(&mut raw).await;
+    for drop in ["DROP TABLE thing", "ALTER TABLE thing RENAME TO other"] {
+        all(&mut raw, &["CREATE TEMP TABLE thing (user_id int)"]).await;
+        let reply = ask(&mut raw, &format!("{drop}; SELECT count(*) FROM thing")).await;
+        assert_eq!(reply.texts(), [[Some("4")]], "{drop}");
+    }
+    all(&mut raw, &["DROP TABLE other"]).await;
+    at_rest(&SHOP.admin().await).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_changes_temporary_tables_does_not_read_behind_that() {
+    let _alone = ALONE.lock().await;
+    let mut raw = SHOP.raw("app").await;
+    fill(&mut raw).await;
+    for change in ["CREATE TEMP TABLE thing (user_id int)", "DROP TABLE thing"] {
+        for sql in [change, "SELECT count(*) FROM thing"] {
+            raw.parse("", sql, &[]).bind("", "", &[], &[]).execute("", 0);
+        }
+        assert_eq!(code(&raw.sync().recv_until_ready().await), "0A000", "{change}");
+        all(&mut raw, &["DISCARD TEMP", "CREATE TEMP TABLE thing (user_id int)"]).await;
+    }
+    all(&mut raw, &["DROP TABLE thing"]).await;
+    at_rest(&SHOP.admin().await).await;
+}
+
+#[tokio::test]
+async fn a_temporary_view_is_not_replaced_by_one_that_reads_other_shards() {
+    let _alone = ALONE.lock().await;
+    let mut raw = SHOP.raw("app").await;
+    fill(&mut raw).await;
+    let key = key_on(1, 4);
+    all(&mut raw, &[&format!("CREATE TEMP VIEW v AS SELECT * FROM thing WHERE user_id = {key}")]).await;
+    assert_eq!(code(&ask(&mut raw, "CREATE OR REPLACE TEMP VIEW v AS SELECT * FROM thing").await), "0A000");
+    all(&mut raw, &["DROP VIEW v"]).await;
+    at_rest(&SHOP.admin().await).await;
 }

@@ -206,3 +206,37 @@ async fn parameters_are_bound_where_the_statement_runs() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn parentheses_do_not_make_an_expression_of_what_rows_are_ordered_by() {
+    same(&[
+        "SELECT -id AS id FROM sale ORDER BY (id) LIMIT 1",
+        "SELECT -id AS x, t FROM sale ORDER BY (1) LIMIT 1",
+        "SELECT -id AS x, t FROM sale ORDER BY ((x)) LIMIT 2",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_schema_that_tells_two_relations_of_one_name_apart_is_not_cut_off() {
+    let mut pair = Pair::of(&SALES_WORLD).await;
+    let sql = "SELECT count(DISTINCT t) FROM public.sale \
+               WHERE EXISTS (SELECT 1 FROM item AS sale WHERE sale.sale_id = public.sale.id)";
+    pair.refused(sql).await;
+}
+
+#[tokio::test]
+async fn functions_that_read_what_a_string_tells_them_are_refused() {
+    let mut pair = Pair::of(&SALES_WORLD).await;
+    for sql in [
+        "SELECT query_to_xml('SELECT count(*) FROM sale', true, false, '')",
+        "SELECT table_to_xml('sale', true, false, '')",
+        "SELECT * FROM ts_stat('SELECT t::tsvector FROM sale')",
+        "SELECT id, query_to_xml('SELECT count(*) FROM item', true, false, '') FROM sale WHERE user_id = 5",
+        "SELECT s.count FROM sale s",
+        "SELECT DISTINCT (s).count FROM sale s",
+        "SELECT s.to_jsonb FROM sale s JOIN item i ON i.sale_id = s.id",
+    ] {
+        pair.refused(sql).await;
+    }
+}
