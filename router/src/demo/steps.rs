@@ -99,9 +99,12 @@ ORDER BY "createdAt" DESC LIMIT 5"#,
     );
     let grouped =
         String::from(r#"SELECT "finishId", count(*) FROM "ConfigurationSnapshot" GROUP BY "finishId""#);
+    let locked =
+        String::from(r#"SELECT id FROM "ConfigurationSnapshot" ORDER BY "createdAt" LIMIT 1 FOR UPDATE"#);
     vec![
         step("The newest of all shards: each sorts its own, the proxy merges", How::Twice, [newest]),
-        step("What can't be proven right yet is refused, never guessed", How::Refused, [grouped]),
+        step("Groups of all shards: each counts its own, the proxy adds up", How::Twice, [grouped]),
+        step("What can't be proven right yet is refused, never guessed", How::Refused, [locked]),
     ]
 }
 
