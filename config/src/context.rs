@@ -72,6 +72,11 @@ impl<'a> Context<'a> {
         Reported(())
     }
 
+    /// How many problems were put down so far.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// Where something is, in the words of a problem.
     pub(crate) fn place(&self, at: At) -> Place {
         match at {

@@ -52,7 +52,7 @@ pub use env::{Env, ProcessEnv};
 pub use load::load;
 pub use model::*;
 pub use overrides::{DatabaseLimits, UserLimits};
-pub use pgbouncer::{Pgbouncer, Settings as PgbouncerSettings};
+pub use pgbouncer::{Logging as PgbouncerLogging, Pgbouncer, Settings as PgbouncerSettings, TargetSession};
 pub use problems::{Place, Problem, Problems};
 pub use sockets::{Keepalive, Sockets, Tcp};
 pub use source::Source;

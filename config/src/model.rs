@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::hba::Hba;
 use crate::overrides::{DatabaseLimits, UserLimits};
-use crate::pgbouncer::Pgbouncer;
+use crate::pgbouncer::{Pgbouncer, TargetSession};
 use crate::sockets::Sockets;
 use crate::tls::TlsFiles;
 
@@ -520,6 +520,8 @@ pub struct Endpoint {
     pub others: Vec<String>,
     /// Whether new connections take turns among them; if not, the next one is for when one fails.
     pub balances: bool,
+    /// Which servers will do (PgBouncer's `target_session_attrs`); others count as hosts that can't be reached.
+    pub target: TargetSession,
     /// Port.
     pub port: u16,
     /// Database.

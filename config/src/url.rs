@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::address::{Written, is_ipv6, is_name, port, split as split_host};
 use crate::model::{Endpoint, Secret, TlsMode};
+use crate::pgbouncer::TargetSession;
 use crate::value::quoted;
 use crate::words::{self, Words};
 
@@ -84,6 +85,7 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, UrlError> {
         host: query.directory.or(host).ok_or(UrlError::NoHost)?,
         others: Vec::new(),
         balances: false,
+        target: TargetSession::Any,
         port: port.unwrap_or(DEFAULT_PORT),
         dbname: dbname.or_else(|| user.clone()).ok_or(UrlError::NoDbname)?,
         user,

@@ -3,7 +3,7 @@
 use crate::credential::Credential;
 use crate::hosts::Hosts;
 use crate::tls::Connector;
-use shardway_config::{Endpoint, Secret, Tcp, TlsMode};
+use shardway_config::{Endpoint, Secret, TargetSession, Tcp, TlsMode};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub struct ServerAddress {
     pub host: String,
     /// All of them, where there are several.
     pub hosts: Option<Arc<Hosts>>,
+    /// Which servers will do there.
+    pub target: TargetSession,
     /// Port.
     pub port: u16,
     /// Database.
@@ -33,6 +35,7 @@ impl ServerAddress {
         let mut address = Self {
             host: endpoint.host.clone(),
             hosts: None,
+            target: endpoint.target,
             port: endpoint.port,
             dbname: endpoint.dbname.clone(),
             tls: endpoint.sslmode.unwrap_or(default_tls),

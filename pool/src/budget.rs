@@ -5,6 +5,10 @@
 //! that, a pool that has no server at all is not left to starve beside one that is never idle: where its first client has
 //! waited clearly longer, the other pool closes a server for it.
 //!
+//! Connections of the control plane (health, catalogs, LISTEN, `auth_query`) are not counted. PgBouncer counts those of its
+//! `auth_query`, which it takes from a pool of the user that asks; here they are few and apart, so that no login
+//! waits for a server that only clients who have logged in could release.
+//!
 //! Locks: the list of those who starve is taken while a pool's own lock is held, and never the other way round; siblings
 //! are locked one at a time, by a task that holds no lock.
 
@@ -62,7 +66,7 @@ impl Budget {
         self.used.load(Ordering::Acquire)
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let limit = self.limit.load(Ordering::Acquire);
         limit > 0 && self.used() >= limit
     }
@@ -79,7 +83,8 @@ impl Budget {
         pools.push(Arc::downgrade(pool));
     }
 
-    fn pools(&self) -> Vec<Arc<Pool>> {
+    /// Those that share it.
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().filter_map(Weak::upgrade).collect()
     }

@@ -1,9 +1,18 @@
 //! What a shard's catalog says: relations, their columns and keys, and functions that may look at tables.
 //!
-//! Rows as Postgres gives them, in plain structs; what a table *is* to Shardway is decided by the router.
+//! Rows as Postgres gives them, in plain structs; what a table *is* to Shardway is decided by the router. They are read as
+//! text, so that a server in the middle of a transaction can be asked as well as a connection of the control plane.
+
+pub mod effects;
+pub mod items;
+mod queries;
+mod sequences;
 
 use crate::control::{Control, explain};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::server::{RunError, ServerConn, TextRow};
+use queries::{FOREIGN_KEYS, FUNCTIONS, LINKS, RELATIONS, REWRITTEN, UNIQUE};
+pub use sequences::{Sequence, SequenceUse, read_sequences};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +33,21 @@ pub struct Relation {
     pub parents: Vec<(String, String)>,
     /// Whether rows are filtered by policies.
     pub has_row_security: bool,
+    /// Whether what users made of triggers and rules may do more than change the row at hand, as far as their text tells.
+    pub triggers_act: bool,
+    /// Its unique indexes.
+    pub uniques: Vec<Unique>,
+}
+
+/// A unique index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// Its name, and that of its constraint.
+    pub name: String,
+    /// Its columns, in order; empty names are expressions.
+    pub columns: Vec<String>,
+    /// Whether it is the primary key.
+    pub primary: bool,
 }
 
 /// One column.
@@ -45,6 +69,8 @@ pub struct Column {
     pub nondeterministic: bool,
     /// Whether it has a default, or is an identity.
     pub has_default: bool,
+    /// Its default, or its domain's, as SQL; none for an identity and for what is generated.
+    pub default: Option<String>,
     /// Whether its default takes from a sequence (serial, identity, nextval).
     pub from_sequence: bool,
     /// Whether it is GENERATED ALWAYS AS (…) STORED, so that INSERT without a column list skips nothing but can't set it.
@@ -58,9 +84,79 @@ pub struct Catalog {
     pub relations: Vec<Relation>,
     /// Every function, by name.
     pub functions: Vec<Function>,
+    /// What keeps rows apart.
+    pub barriers: Vec<Barrier>,
+    /// Foreign keys.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Columns that triggers may give other values before a row is stored; an empty name stands for the whole row.
+    pub rewritten: Vec<(Name, String)>,
+    /// Columns whose values come from sequences.
+    pub sequence_uses: Vec<SequenceUse>,
+    /// Sequences that are known to give no value on more than one shard; filled in by who has asked all of them.
+    pub interleaved: HashSet<Name>,
+    /// What tables do by themselves.
+    pub effects: Vec<effects::Effect>,
+    /// What functions say that may be called by it; none where nothing acts.
+    pub bodies: Vec<effects::Body>,
+}
+
+/// A schema, and a name in it.
+pub type Name = (String, String);
+
+/// A unique index, or an exclusion constraint's: rows that it keeps apart must be on one shard to be in each other's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// Its table.
+    pub table: Name,
+    /// The index.
+    pub index: String,
+    /// What it belongs to: `primary key`, `unique constraint`, `exclusion constraint` or `unique index`.
+    pub what: String,
+    /// Columns that rows must share to be in each other's way; expressions are left out.
+    pub columns: Vec<String>,
+}
+
+/// A foreign key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The table that refers.
+    pub table: Name,
+    /// The constraint.
+    pub name: String,
+    /// The table that is referred to.
+    pub to: Name,
+    /// Columns there and here, in pairs: the referring one first.
+    pub columns: Vec<(String, String)>,
+    /// Referring columns that the end of a row there sets to NULL or to their default.
+    pub emptied: Vec<String>,
 }
 
 impl Catalog {
+    /// A relation by its name.
+    pub fn relation(&self, name: &Name) -> Option<&Relation> {
+        self.relations.iter().find(|r| r.schema == name.0 && r.name == name.1)
+    }
+
+    /// Takes over from another shard's catalog the relations that `wanted` names, in place of its own of those names.
+    pub fn adopt(&mut self, other: Catalog, wanted: impl Fn(&Name) -> bool) {
+        let is = |r: &Relation| wanted(&(r.schema.clone(), r.name.clone()));
+        self.relations.retain(|r| !is(r));
+        self.relations.extend(other.relations.into_iter().filter(is));
+        self.barriers.retain(|b| !wanted(&b.table));
+        self.barriers.extend(other.barriers.into_iter().filter(|b| wanted(&b.table)));
+        self.rewritten.retain(|(table, _)| !wanted(table));
+        self.rewritten.extend(other.rewritten.into_iter().filter(|(table, _)| wanted(table)));
+        self.foreign_keys.retain(|k| !wanted(&k.table));
+        self.foreign_keys.extend(other.foreign_keys.into_iter().filter(|k| wanted(&k.table)));
+        self.sequence_uses.retain(|u| !wanted(&u.table));
+        self.sequence_uses.extend(other.sequence_uses.into_iter().filter(|u| wanted(&u.table)));
+        self.effects.retain(|e| !wanted(&e.table));
+        self.effects.extend(other.effects.into_iter().filter(|e| wanted(&e.table)));
+        if self.bodies.is_empty() {
+            self.bodies = other.bodies;
+        }
+    }
+
     /// Names of the relations that only one of two catalogs has, or whose columns differ in name, type or order.
     pub fn differences(&self, other: &Catalog) -> Vec<String> {
         let shapes = |catalog: &Catalog| -> BTreeMap<String, Vec<(String, String, i32)>> {
@@ -93,122 +189,195 @@ pub struct Function {
     pub leaves_state: bool,
 }
 
-const RELATIONS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text,
-       EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
-         OR c.relkind IN ('r','p') AND c.relhasrules,
-       c.relrowsecurity,
-       a.attname, t.typname, t.oid, t.typtype::text,
-       CASE WHEN d.typtype = 'd' AND a.atttypmod = -1 THEN d.typtypmod ELSE a.atttypmod END,
-       a.attcollation = 0 OR coalesce(CASE WHEN co.collprovider = 'd' THEN (
-           -- From JSON, since these columns differ by version.
-           SELECT CASE coalesce(to_jsonb(db) ->> 'datlocprovider', 'c') WHEN 'c' THEN db.datcollate::text
-                  WHEN 'b' THEN coalesce(to_jsonb(db) ->> 'datlocale', '') END
-           FROM pg_database db WHERE db.datname = current_database())
-         WHEN co.collprovider = 'c' THEN co.collcollate::text
-         WHEN co.collprovider = 'b' THEN to_jsonb(co) ->> 'colllocale'
-       END IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8', 'ucs_basic'), false),
-       a.attcollation <> 0 AND NOT coalesce(co.collisdeterministic, true),
-       a.attidentity <> '' OR coalesce(pg_get_expr(df.adbin, df.adrelid) LIKE '%nextval(%', false),
-       a.attgenerated <> '',
-       a.attidentity <> '' OR df.adbin IS NOT NULL
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_type d ON d.oid = a.atttypid
-LEFT JOIN pg_type t ON t.oid = CASE WHEN d.typtype = 'd' THEN d.typbasetype ELSE d.oid END
-LEFT JOIN pg_collation co ON co.oid = a.attcollation
-LEFT JOIN pg_attrdef df ON df.adrelid = c.oid AND df.adnum = a.attnum
-WHERE c.relkind IN ('r','p','v','m','f','S')
-  AND n.nspname NOT IN ('pg_catalog','information_schema','pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'
-ORDER BY n.nspname, c.relname, a.attnum";
+/// Who answers questions about a catalog.
+pub trait Source: Send {
+    /// The rows of a query, as text. Errors: in words.
+    fn rows(&mut self, sql: &str) -> impl Future<Output = Result<Vec<TextRow>, String>> + Send;
+}
 
-const FUNCTIONS: &str = "
-SELECT p.proname, bool_and(p.prokind = 'f' AND NOT p.proretset), bool_or(p.provolatile = 'v'),
-       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND p.provolatile <> 'i' AND x.objid IS NULL),
-       bool_or(n.nspname <> 'pg_catalog'),
-       bool_or(n.nspname NOT IN ('pg_catalog','information_schema') AND x.objid IS NULL
-         AND p.prosrc ~* '\\mtemp(orary)?\\M|pg_temp|advisory_(lock|unlock)|\\mhold\\M')
-FROM pg_proc p
-JOIN pg_namespace n ON n.oid = p.pronamespace
-LEFT JOIN pg_depend x ON x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
-GROUP BY p.proname";
+impl Source for ServerConn {
+    async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, String> {
+        ServerConn::rows(self, sql).await.map_err(|error| match error {
+            RunError::Lost(error) => error.to_string(),
+            RunError::Refused(body) => {
+                let message = crate::frame::error_field(&body, b'M').unwrap_or_default();
+                String::from_utf8_lossy(message).into_owned()
+            }
+        })
+    }
+}
 
-/// Pairs of relations: in the first column 'f' where a change of the former changes the latter by a foreign key,
-/// 'i' where the former inherits from the latter.
-const LINKS: &str = "
-SELECT 'f', fn.nspname, f.relname, tn.nspname, t.relname
-FROM pg_constraint k
-JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
-JOIN pg_class t ON t.oid = k.conrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
-WHERE k.contype = 'f' AND (k.confdeltype IN ('c','n','d') OR k.confupdtype IN ('c','n','d'))
-UNION ALL
-SELECT 'i', fn.nspname, f.relname, tn.nspname, t.relname
-FROM pg_inherits h
-JOIN pg_class f ON f.oid = h.inhrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
-JOIN pg_class t ON t.oid = h.inhparent JOIN pg_namespace tn ON tn.oid = t.relnamespace
-WHERE f.relkind IN ('r','p','f')";
+/// A connection of the control plane.
+struct Controlled(deadpool_postgres::Object);
+
+impl Source for Controlled {
+    async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, String> {
+        let messages = self.0.simple_query(sql).await.map_err(|e| explain(&e))?;
+        let text = |row: &tokio_postgres::SimpleQueryRow| {
+            (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()
+        };
+        Ok(messages
+            .iter()
+            .filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => Some(text(row)),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+/// A connection of the control plane to ask over. Errors: in words.
+pub async fn source(control: &Control) -> Result<impl Source + use<>, String> {
+    control.get().await.map(Controlled)
+}
 
 /// Reads a database's catalog. Errors: in words.
 pub async fn read(control: &Control) -> Result<Catalog, String> {
-    let client = control.get().await?;
+    read_from(&mut source(control).await?).await
+}
+
+/// The same by whoever is asked. Errors: in words.
+pub async fn read_from(source: &mut impl Source) -> Result<Catalog, String> {
     let mut catalog = Catalog::default();
-    for row in client.query(RELATIONS, &[]).await.map_err(|e| explain(&e))? {
-        let (schema, name): (String, String) = (row.get(0), row.get(1));
-        let same = catalog.relations.last().is_some_and(|r| r.schema == schema && r.name == name);
-        if !same {
-            catalog.relations.push(Relation {
-                schema,
-                name,
-                kind: first_char(row.get(2)),
-                columns: Vec::new(),
-                has_triggers: row.get(3),
-                has_row_security: row.get(4),
-                cascades_to: Vec::new(),
-                parents: Vec::new(),
-            });
-        }
-        if let (Some(column), Some(relation)) = (column(&row), catalog.relations.last_mut()) {
-            relation.columns.push(column);
-        }
+    for mut row in source.rows(RELATIONS).await? {
+        add_column(&mut catalog.relations, &mut row);
     }
-    for row in client.query(FUNCTIONS, &[]).await.map_err(|e| explain(&e))? {
-        let (name, scalar, volatile, reads_tables) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        let (overloaded, leaves_state) = (row.get(4), row.get(5));
-        catalog.functions.push(Function { name, scalar, volatile, reads_tables, overloaded, leaves_state });
-    }
-    let links = client.query(LINKS, &[]).await.map_err(|e| explain(&e))?;
-    let at: HashMap<_, _> =
+    catalog.functions = source.rows(FUNCTIONS).await?.iter_mut().map(function).collect();
+    let links = source.rows(LINKS).await?;
+    let at: HashMap<Name, usize> =
         catalog.relations.iter().enumerate().map(|(i, r)| ((r.schema.clone(), r.name.clone()), i)).collect();
-    for row in &links {
-        if let Some(&from) = at.get(&(row.get(1), row.get(2))) {
-            link(&mut catalog.relations[from], row);
+    for mut row in links {
+        let kind = text(&mut row, 0);
+        let from = name(&mut row, 1);
+        if let Some(&from) = at.get(&from) {
+            link(&mut catalog.relations[from], &kind, name(&mut row, 3));
         }
     }
+    for mut row in source.rows(UNIQUE).await? {
+        let mut own = Vec::new();
+        let relation = at.get(&(row_text(&row, 0), row_text(&row, 1)));
+        let uniques = relation.map_or(&mut own, |&at| &mut catalog.relations[at].uniques);
+        add_unique(&mut catalog.barriers, uniques, &mut row);
+    }
+    for mut row in source.rows(FOREIGN_KEYS).await? {
+        add_foreign_key(&mut catalog.foreign_keys, &mut row);
+    }
+    for mut row in source.rows(REWRITTEN).await? {
+        catalog.rewritten.push((name(&mut row, 0), text(&mut row, 2)));
+    }
+    catalog.sequence_uses = sequences::read_uses(source).await?;
+    (catalog.effects, catalog.bodies) = effects::read(source).await?;
     Ok(catalog)
 }
 
-fn link(from: &mut Relation, row: &tokio_postgres::Row) {
-    let to = (row.get(3), row.get(4));
-    let links = if row.get::<_, &str>(0) == "f" { &mut from.cascades_to } else { &mut from.parents };
+/// A row's text; empty for NULL, and where there is none.
+fn text(row: &mut TextRow, at: usize) -> String {
+    row.get_mut(at).and_then(Option::take).unwrap_or_default()
+}
+
+fn truth(row: &mut TextRow, at: usize) -> bool {
+    text(row, at) == "t"
+}
+
+fn number<T: std::str::FromStr + Default>(row: &mut TextRow, at: usize) -> T {
+    text(row, at).parse().unwrap_or_default()
+}
+
+fn name(row: &mut TextRow, at: usize) -> Name {
+    (text(row, at), text(row, at + 1))
+}
+
+fn function(row: &mut TextRow) -> Function {
+    Function {
+        name: text(row, 0),
+        scalar: truth(row, 1),
+        volatile: truth(row, 2),
+        reads_tables: truth(row, 3),
+        overloaded: truth(row, 4),
+        leaves_state: truth(row, 5),
+    }
+}
+
+fn add_column(relations: &mut Vec<Relation>, row: &mut TextRow) {
+    let (schema, name) = name(row, 0);
+    if relations.last().is_none_or(|r| r.schema != schema || r.name != name) {
+        relations.push(Relation {
+            schema,
+            name,
+            kind: first_char(&text(row, 2)),
+            columns: Vec::new(),
+            has_triggers: truth(row, 3),
+            has_row_security: truth(row, 4),
+            cascades_to: Vec::new(),
+            parents: Vec::new(),
+            triggers_act: truth(row, 16),
+            uniques: Vec::new(),
+        });
+    }
+    if let (Some(column), Some(relation)) = (column(row), relations.last_mut()) {
+        relation.columns.push(column);
+    }
+}
+
+/// A row's text, left where it is.
+fn row_text(row: &TextRow, at: usize) -> String {
+    row.get(at).cloned().flatten().unwrap_or_default()
+}
+
+fn add_unique(barriers: &mut Vec<Barrier>, uniques: &mut Vec<Unique>, row: &mut TextRow) {
+    let (table, index) = (name(row, 0), text(row, 2));
+    let (column, equal, primary) = (text(row, 4), text(row, 5), truth(row, 6));
+    let whole = truth(row, 7);
+    if barriers.last().is_none_or(|last| last.table != table || last.index != index) {
+        if whole {
+            uniques.push(Unique { name: index.clone(), columns: Vec::new(), primary });
+        }
+        barriers.push(Barrier { table, index, what: text(row, 3), columns: Vec::new() });
+    }
+    if let (Some(unique), true) = (uniques.last_mut(), whole) {
+        unique.columns.push(column);
+    }
+    if let (Some(last), false) = (barriers.last_mut(), equal.is_empty()) {
+        last.columns.push(equal);
+    }
+}
+
+fn add_foreign_key(all: &mut Vec<ForeignKey>, row: &mut TextRow) {
+    let (table, constraint) = (name(row, 0), text(row, 2));
+    if all.last().is_none_or(|last| last.table != table || last.name != constraint) {
+        let to = name(row, 3);
+        all.push(ForeignKey { table, name: constraint, to, columns: Vec::new(), emptied: Vec::new() });
+    }
+    if let Some(last) = all.last_mut() {
+        let column = text(row, 5);
+        if truth(row, 7) {
+            last.emptied.push(column.clone());
+        }
+        last.columns.push((column, text(row, 6)));
+    }
+}
+
+fn link(from: &mut Relation, kind: &str, to: Name) {
+    let links = if kind == "f" { &mut from.cascades_to } else { &mut from.parents };
     if !links.contains(&to) {
         links.push(to);
     }
 }
 
 /// The row's column; `None` for a relation without any.
-fn column(row: &tokio_postgres::Row) -> Option<Column> {
+fn column(row: &mut TextRow) -> Option<Column> {
     Some(Column {
-        name: row.get::<_, Option<String>>(5)?,
-        type_name: row.get(6),
-        type_oid: row.get(7),
-        type_kind: first_char(row.get(8)),
-        typmod: row.get(9),
-        byte_order: row.get(10),
-        nondeterministic: row.get(11),
-        from_sequence: row.get(12),
-        generated: row.get(13),
-        has_default: row.get(14),
+        name: row.get_mut(5).and_then(Option::take)?,
+        type_name: text(row, 6),
+        type_oid: number(row, 7),
+        type_kind: first_char(&text(row, 8)),
+        typmod: number(row, 9),
+        byte_order: truth(row, 10),
+        nondeterministic: truth(row, 11),
+        from_sequence: truth(row, 12),
+        generated: truth(row, 13),
+        has_default: truth(row, 14),
+        default: row.get_mut(15).and_then(Option::take),
     })
 }
 

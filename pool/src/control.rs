@@ -3,10 +3,12 @@
 use crate::address::{Login, ServerAddress};
 use crate::dial::{Dialer, Logins};
 use crate::health::{Health, Lsn, Report, Role, WalHistory};
+use crate::server::TextRow;
 use crate::shard::{Server, Shard};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_postgres::SimpleQueryMessage;
 
 /// How long a control statement may take before the server counts as down.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -14,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest pause between two polls, however often sessions ask for one.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections at once to one database: the poller's and a catalog reader's.
+/// Connections at once to one database: the poller's and one of whoever else asks something.
 const CONNECTIONS: usize = 2;
 
 /// Control connections to one database.
@@ -49,8 +51,35 @@ impl Control {
         self.0.get().await.map_err(|e| explain(&e))
     }
 
+    /// The rows that commands give, as text: several are one transaction, as any text of them. A server that does not
+    /// answer in time is not asked again over the same connection.
+    pub async fn ask(&self, sql: &str) -> Result<Vec<TextRow>, ControlError> {
+        let client = self.get().await.map_err(ControlError::Unreachable)?;
+        let Ok(answer) = tokio::time::timeout(PATIENCE, client.simple_query(sql)).await else {
+            // It is closed with the object.
+            drop(deadpool_postgres::Object::take(client));
+            return Err(ControlError::Unreachable("no answer in time".to_owned()));
+        };
+        let row = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|n| row.get(n).map(str::to_owned)).collect())
+            }
+            _ => None,
+        };
+        match answer {
+            Ok(messages) => Ok(messages.iter().filter_map(row).collect()),
+            Err(error) => Err(match error.as_db_error() {
+                Some(said) if !is_over(said) => ControlError::Refused {
+                    code: said.code().code().to_owned(),
+                    message: said.message().to_owned(),
+                },
+                _ => ControlError::Unreachable(explain(&error)),
+            }),
+        }
+    }
+
     /// Closes connections that nobody uses.
-    fn close_idle(&self) {
+    pub fn close_idle(&self) {
         self.0.retain(|_, _| false);
     }
 
@@ -77,6 +106,45 @@ impl Control {
     }
 }
 
+/// Why a command of ours did not go through.
+#[derive(Clone, Debug)]
+pub enum ControlError {
+    /// Nobody knows what became of it: in words.
+    Unreachable(String),
+    /// The server said no.
+    Refused {
+        /// SQLSTATE.
+        code: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl ControlError {
+    /// The server's SQLSTATE; empty if it said nothing.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Unreachable(_) => "",
+            Self::Refused { code, .. } => code,
+        }
+    }
+}
+
+impl std::fmt::Display for ControlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(words) => f.write_str(words),
+            Self::Refused { code, message } => write!(f, "{message} ({code})"),
+        }
+    }
+}
+
+/// Whether an error ended the connection: then it does not say what became of the command.
+fn is_over(error: &tokio_postgres::error::DbError) -> bool {
+    use tokio_postgres::error::Severity;
+    matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+}
+
 /// An error with what caused it: tokio-postgres's own words stop at "db error".
 pub fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -91,16 +159,14 @@ pub fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Watches one shard's servers until dropped or aborted: health, role, WAL positions.
-pub async fn watch(name: String, shard: Arc<Shard>, logins: Logins, interval: Duration) {
-    let mut servers = Vec::new();
-    for server in &shard.servers {
-        let logins = server.login.clone().map_or_else(|| logins.clone(), Logins::from);
-        match Control::by(&server.address, logins) {
-            Ok(control) => servers.push((server.clone(), control)),
-            Err(e) => tracing::error!(shard = name, server = %server.address, "health checks can't run: {e}"),
-        }
-    }
+/// Watches one shard's servers until dropped or aborted: health, role, WAL positions. `servers` are those that can be
+/// asked, with how.
+pub async fn watch(
+    name: String,
+    shard: Arc<Shard>,
+    servers: Vec<(Arc<Server>, Control)>,
+    interval: Duration,
+) {
     let mut wal = WalHistory::default();
     loop {
         poll(&name, &shard, &servers, &mut wal).await;

@@ -57,7 +57,7 @@ impl Eq for Hosts {}
 mod tests {
     use super::*;
     use crate::tls::Connector;
-    use shardway_config::{Tcp, TlsFiles, TlsMode};
+    use shardway_config::{TargetSession, Tcp, TlsFiles, TlsMode};
 
     fn hosts(balances: bool) -> Hosts {
         let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
@@ -65,6 +65,7 @@ mod tests {
             Arc::new(ServerAddress {
                 host: host.into(),
                 hosts: None,
+                target: TargetSession::Any,
                 port: 1,
                 dbname: "d".into(),
                 tls: TlsMode::Disable,

@@ -180,12 +180,13 @@ impl Connecting {
         }
     }
 
-    fn succeeded(&self, conn: Box<ServerConn>) {
+    fn succeeded(&self, mut conn: Box<ServerConn>) {
         self.pool.greeting.store(Some(Arc::new(conn.parameters.clone())));
         let engaged = {
             let mut state = self.pool.state();
             state.connecting -= 1;
             state.members.push(Member::new(&conn));
+            conn.max_prepared = state.limits.max_prepared;
             state.failed = None;
             if self.engaged { state.waiters.next_engaged() } else { None }
         };

@@ -18,6 +18,7 @@ pub mod health;
 pub mod hosts;
 mod launch;
 pub mod lease;
+mod lent;
 mod limits;
 pub mod login;
 pub mod lookup;

@@ -30,7 +30,8 @@ pub struct PoolLimits {
     pub round_robin: bool,
     /// By this query; an empty one has no text (`server_check_query`).
     pub check_query: Arc<str>,
-    /// Named statements a server may hold (`max_prepared_statements`).
+    /// Named statements that a server may hold when a batch is through (`max_prepared_statements`). With 0 each batch has
+    /// its own prepared anew and closed behind it: nothing is prepared across the pool.
     pub max_prepared: usize,
     /// Run on each new server before a client gets it; its errors are logged and no more (`connect_query`).
     pub connect_query: Option<Arc<str>>,

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use md5::{Digest, Md5};
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::frontend;
+use shardway_config::TargetSession;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +76,24 @@ async fn log_in(
     channel: Channel,
 ) -> Result<ServerConn, PoolError> {
     let wire = Wire::new(open(address, channel).await?);
-    Handshake { address, login, wire, scram: None }.run().await
+    let server = Handshake { address, login, wire, scram: None }.run().await?;
+    match fits(address.target, &server.parameters) {
+        true => Ok(server),
+        false => Err(lost(address, &io::Error::other("it is not what target_session_attrs asks for"))),
+    }
+}
+
+/// Whether a server is one that will do, by what it reports; before PostgreSQL 14 it reports nothing of it, and none does.
+fn fits(target: TargetSession, parameters: &Parameters) -> bool {
+    let is_on = |name| parameters.get(name).map(|value| value == "on");
+    let (standby, read_only) = (is_on("in_hot_standby"), is_on("default_transaction_read_only"));
+    match target {
+        TargetSession::Any => true,
+        TargetSession::Primary => standby == Some(false),
+        TargetSession::Standby => standby == Some(true),
+        TargetSession::ReadWrite => standby == Some(false) && read_only == Some(false),
+        TargetSession::ReadOnly => standby == Some(true) || read_only == Some(true),
+    }
 }
 
 struct Handshake<'a> {
@@ -267,4 +285,32 @@ impl<'a> Handshake<'a> {
 
 fn lost(address: &ServerAddress, cause: &io::Error) -> PoolError {
     PoolError::Connect { server: address.to_string(), cause: cause.to_string().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_fits_by_what_it_reports() {
+        let server = |standby: &str, read_only: &str| {
+            let mut parameters = Parameters::default();
+            for (name, value) in [("in_hot_standby", standby), ("default_transaction_read_only", read_only)] {
+                parameters.report(format!("{name}\0{value}\0").as_bytes()).unwrap();
+            }
+            parameters
+        };
+        use TargetSession::{Any, Primary, ReadOnly, ReadWrite, Standby};
+        for (parameters, good) in [
+            (server("off", "off"), [true, true, false, true, false]),
+            (server("off", "on"), [true, true, false, false, true]),
+            (server("on", "off"), [true, false, true, false, true]),
+            (Parameters::default(), [true, false, false, false, false]),
+        ] {
+            assert_eq!(
+                [Any, Primary, Standby, ReadWrite, ReadOnly].map(|target| fits(target, &parameters)),
+                good
+            );
+        }
+    }
 }

@@ -69,11 +69,15 @@ impl PreparedSet {
         self.held.contains_key(&id)
     }
 
-    /// Adds a statement; gives the one to close where there are more than `max` then.
-    pub fn insert(&mut self, id: StatementId, version: u32, max: usize) -> Option<StatementId> {
+    /// Adds a statement.
+    pub fn insert(&mut self, id: StatementId, version: u32) {
         self.clock += 1;
         self.held.insert(id, Held { used: self.clock, version: Some(version), proven: false });
-        if self.held.len() <= max.max(1) {
+    }
+
+    /// Takes out the one that was used longest ago, if there are more than `max`.
+    pub fn surplus(&mut self, max: usize) -> Option<StatementId> {
+        if self.held.len() <= max {
             return None;
         }
         let oldest = self.held.iter().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)?;
@@ -116,19 +120,23 @@ mod tests {
     fn the_least_recently_used_one_goes_first() {
         let mut set = PreparedSet::default();
         for id in 1..=3 {
-            assert_eq!(set.insert(StatementId(id), 0, 3), None);
+            set.insert(StatementId(id), 0);
         }
+        assert_eq!(set.surplus(3), None);
         assert!(set.touch(StatementId(1), 0));
-        assert_eq!(set.insert(StatementId(4), 0, 3), Some(StatementId(2)));
+        set.insert(StatementId(4), 0);
+        assert_eq!(set.surplus(3), Some(StatementId(2)));
         assert!(!set.touch(StatementId(2), 0));
+        assert_eq!(std::iter::from_fn(|| set.surplus(0)).count(), 3);
     }
 
     #[test]
     fn another_version_is_another_statement_under_the_same_name() {
         let mut set = PreparedSet::default();
-        set.insert(StatementId(1), 0, 3);
+        set.insert(StatementId(1), 0);
         assert!(!set.touch(StatementId(1), 1) && set.holds(StatementId(1)));
-        assert_eq!(set.insert(StatementId(1), 1, 1), None);
+        set.insert(StatementId(1), 1);
+        assert_eq!(set.surplus(1), None);
         assert!(set.touch(StatementId(1), 1));
     }
 

@@ -82,6 +82,11 @@ impl Queue {
         self.0.iter().filter(|waiter| waiter.engaged).count()
     }
 
+    /// Whether one of those has waited for `limit`.
+    pub(crate) fn engaged_waited(&self, now: Instant, limit: Duration) -> bool {
+        self.0.iter().any(|waiter| waiter.engaged && now.saturating_duration_since(waiter.since) >= limit)
+    }
+
     /// Since when the first one waits.
     pub(crate) fn first_since(&self) -> Option<Instant> {
         self.0.front().map(|waiter| waiter.since)
@@ -119,6 +124,11 @@ pub struct Turn {
 impl Turn {
     pub(crate) fn new(receiver: oneshot::Receiver<Outcome>, pool: Arc<Pool>) -> Self {
         Self { receiver, pool, served: false }
+    }
+
+    /// Where it is.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Ready with a server when it is this client's turn. Errors: see [`PoolError`].

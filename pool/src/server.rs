@@ -233,6 +233,13 @@ impl ServerConn {
         self.drain().await
     }
 
+    /// Sends a command, of which [`Self::drain`] says what became: others can be asked before it is waited for. Errors: as
+    /// [`Self::run`].
+    pub async fn tell(&mut self, sql: &str) -> Result<(), RunError> {
+        self.write_query(sql)?;
+        self.flush_queries().await
+    }
+
     fn write_query(&mut self, sql: &str) -> Result<(), RunError> {
         let mut message = bytes::BytesMut::new();
         frontend::query(sql, &mut message).map_err(|e| RunError::Lost(self.lost(&e)))?;
@@ -255,6 +262,37 @@ impl ServerConn {
         let mut take = |tag, body: &[u8]| rows.extend((tag == b'D').then(|| text_row(body)).flatten());
         self.drain_into(&mut take).await?;
         Ok(rows)
+    }
+
+    /// The last row that texts give, each a Query of its own. Errors: as [`Self::run`].
+    pub async fn last_row(&mut self, texts: &[&str]) -> Result<Option<TextRow>, RunError> {
+        for sql in texts {
+            self.write_query(sql)?;
+        }
+        self.flush_queries().await?;
+        let mut last = None;
+        self.drain_into(&mut |tag, body| {
+            if tag == b'D' {
+                last = text_row(body);
+            }
+        })
+        .await?;
+        Ok(last)
+    }
+
+    /// Takes in what the server said of its own accord, without waiting. Errors: it is gone, with its last words if it had
+    /// some.
+    pub fn listen(&mut self) -> Result<(), PoolError> {
+        if self.outstanding > 0 || self.is_alive() {
+            return Ok(());
+        }
+        let said = match frame::first(self.wire.input.filled(), frame::MAX_MESSAGE) {
+            Ok(Some((b'E', body))) => {
+                frame::error_field(body, b'M').map(|m| String::from_utf8_lossy(m).into_owned())
+            }
+            _ => None,
+        };
+        Err(self.lost(&said.map_or_else(|| io::ErrorKind::UnexpectedEof.into(), io::Error::other)))
     }
 
     /// Gives up all that its sessions left behind, by `query`: DISCARD ALL, or what stands for it. An empty one is not
@@ -295,6 +333,21 @@ impl ServerConn {
         Ok(description)
     }
 
+    /// Sends what was written, and reads to the last ReadyForQuery: the types of ParameterDescription. Errors: as
+    /// [`Self::run`].
+    pub async fn parameter_types(&mut self) -> Result<Vec<u32>, RunError> {
+        self.used_until = None;
+        self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
+        let mut types = Vec::new();
+        self.drain_into(&mut |tag, body| {
+            if tag == b't' {
+                types = body.get(2..).unwrap_or_default().chunks_exact(4).map(oid).collect();
+            }
+        })
+        .await?;
+        Ok(types)
+    }
+
     /// Reads to the last outstanding ReadyForQuery.
     pub async fn drain(&mut self) -> Result<(), RunError> {
         self.drain_into(&mut |_, _| {}).await
@@ -316,7 +369,7 @@ impl ServerConn {
                     self.reported = true;
                 }
                 b'E' if failure.is_none() => failure = Some(body.to_vec()),
-                b'D' | b'T' => take(tag, body),
+                b'D' | b'T' | b't' => take(tag, body),
                 b'G' => return Err(RunError::Lost(self.lost(&io::Error::other("unexpected COPY")))),
                 _ => {}
             }
@@ -326,11 +379,15 @@ impl ServerConn {
     }
 }
 
+fn oid(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_be_bytes)
+}
+
 /// One row: a text for each column, `None` for NULL.
 pub type TextRow = Vec<Option<String>>;
 
-/// A DataRow's body; `None` if it is not one.
-fn text_row(body: &[u8]) -> Option<TextRow> {
+/// A row, of a DataRow's body; `None` if it is not one.
+pub fn text_row(body: &[u8]) -> Option<TextRow> {
     let (columns, mut rest) = frame::i16(body)?;
     let mut row = Vec::with_capacity(usize::from(columns as u16));
     for _ in 0..columns {

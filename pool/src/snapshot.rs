@@ -52,6 +52,10 @@ impl Member {
         }
     }
 
+    pub(crate) fn target(&self) -> &Arc<CancelTarget> {
+        &self.target
+    }
+
     pub(crate) fn is(&self, target: &Arc<CancelTarget>) -> bool {
         Arc::ptr_eq(&self.target, target)
     }

@@ -5,14 +5,23 @@ use crate::budget::Budgets;
 use crate::limits::PoolLimits;
 use crate::pool::Pool;
 use crate::tls::Connector;
-use shardway_config::{Tcp, TlsFiles, TlsMode};
+use shardway_config::{TargetSession, Tcp, TlsFiles, TlsMode};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn address() -> ServerAddress {
     let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
     let (tls, host, dbname) = (TlsMode::Disable, "h".into(), "d".into());
-    ServerAddress { host, hosts: None, port: 1, dbname, tls, connector, tcp: Tcp::default() }
+    ServerAddress {
+        host,
+        hosts: None,
+        target: TargetSession::Any,
+        port: 1,
+        dbname,
+        tls,
+        connector,
+        tcp: Tcp::default(),
+    }
 }
 
 pub(crate) fn limits() -> PoolLimits {

@@ -120,6 +120,16 @@ impl Pool {
         });
     }
 
+    /// Since when the first client in the queue waits.
+    pub fn first_waits_since(&self) -> Option<Instant> {
+        self.state().waiters.first_since()
+    }
+
+    /// Whether it was given up: its servers are closed as they come back.
+    pub fn is_retired(&self) -> bool {
+        self.state().retired
+    }
+
     /// Since when its server is idle that has been so for longest.
     pub(crate) fn idle_longest(&self) -> Option<Instant> {
         self.state().idle.first().map(|conn| conn.idle_since)

@@ -18,6 +18,8 @@ pub struct Wire {
     pub output: Buffer,
     /// Whether what was written, or stands in `output`, ends in the middle of a message, so that no other one may follow.
     pub is_midway: bool,
+    /// Bytes that the body of a message may have.
+    pub max_message: usize,
     /// Bytes read so far.
     pub received: u64,
     /// Bytes written so far.
@@ -32,6 +34,7 @@ impl Wire {
             input: Buffer::default(),
             output: Buffer::default(),
             is_midway: false,
+            max_message: frame::MAX_MESSAGE,
             received: 0,
             sent: 0,
         }

@@ -1,12 +1,16 @@
 //! One database as clients see it: its shard groups, its schema, and the plans made with it.
 
+use crate::plan::ddl::checks::Read;
+use crate::plan::ddl::interleave;
 use crate::plan_cache::Planning;
 use crate::proxy::User;
+use crate::schema::placing::Placing;
 use crate::schema::{GroupId, Schema, ShardRef};
+use crate::two_phase::{TwoPhase, gid, resolver};
 use arc_swap::ArcSwap;
 use shardway_config as config;
 use shardway_pool::catalog::{self, Catalog};
-use shardway_pool::control::{self, Control};
+use shardway_pool::control::{self, Control, ControlError};
 use shardway_pool::shard::{Server, Shard};
 use shardway_pool::tls::Connector;
 use shardway_pool::{Credential, Login, Logins, Lookup, ServerAddress};
@@ -15,6 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+
+/// How sequences stand on one shard.
+type Sequences = HashMap<catalog::Name, catalog::Sequence>;
 
 /// The shortest time between two readings of the schema that statements with unknown names ask for.
 const REFRESH_PAUSE: Duration = Duration::from_millis(200);
@@ -42,13 +49,24 @@ pub struct Database {
     /// Their maps.
     pub maps: Vec<ShardMap>,
     planning: ArcSwap<Planning>,
+    /// What the planning was made of.
+    read: ArcSwap<Read>,
+    /// How sequences stood on each shard when it was asked last.
+    sequences: std::sync::Mutex<HashMap<ShardRef, Sequences>>,
     unlisted: config::UnlistedTables,
+    /// Transactions that several of its servers commit together.
+    pub two_phase: Arc<TwoPhase>,
     control_logins: Logins,
+    /// Control connections to each of its servers that somebody can log in to.
+    controls: Vec<(Arc<Server>, Control)>,
+    /// How configured users log in.
+    logins: HashMap<String, Login>,
     lookups: std::sync::Mutex<Vec<(Asker, Lookup)>>,
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     schema_read: std::sync::atomic::AtomicBool,
     replaced: std::sync::atomic::AtomicBool,
     watchers: std::sync::Mutex<JoinSet<()>>,
+    namesakes: std::sync::OnceLock<Vec<String>>,
 }
 
 impl Database {
@@ -83,22 +101,31 @@ impl Database {
             .collect();
         let control_logins = control_logins(database, whole, users);
         let schema = Schema::unread(&maps);
+        let login = |user: &User| Login { user: user.name.clone(), credential: user.credential.clone() };
         let this = Self {
             name: database.name.clone(),
             config: database.clone(),
             groups,
             maps,
             planning: ArcSwap::from_pointee(Planning::new(schema)),
+            read: ArcSwap::default(),
+            sequences: std::sync::Mutex::default(),
             unlisted: whole.routing.unlisted_tables,
+            two_phase: old.map(|old| old.two_phase.clone()).unwrap_or_default(),
+            controls: Vec::new(),
+            logins: users.iter().map(|(name, user)| (name.clone(), login(user))).collect(),
             control_logins,
             lookups: std::sync::Mutex::default(),
             refreshing: tokio::sync::Mutex::new(None),
             schema_read: std::sync::atomic::AtomicBool::new(database.origin != config::Origin::Native),
             replaced: std::sync::atomic::AtomicBool::new(false),
             watchers: std::sync::Mutex::default(),
+            namesakes: std::sync::OnceLock::new(),
         };
+        let controls = this.control_connections();
+        let this = Arc::new(Self { controls, ..this });
         this.watch(whole.routing.health_check_interval);
-        Ok(Arc::new(this))
+        Ok(this)
     }
 
     /// Whether its servers are watched and its schema is read: a `pgbouncer.ini` asks for neither.
@@ -106,7 +133,66 @@ impl Database {
         self.config.origin == config::Origin::Native
     }
 
-    fn watch(&self, interval: Duration) {
+    /// How each of its servers is asked about itself.
+    fn control_connections(&self) -> Vec<(Arc<Server>, Control)> {
+        let mut controls = Vec::new();
+        for server in self.servers().filter(|_| self.is_watched()) {
+            match Control::by(&server.address, self.logins_to(server)) {
+                Ok(control) => controls.push((server.clone(), control)),
+                Err(e) => {
+                    tracing::error!(database = self.name, server = %server.address, "it can't be asked: {e}")
+                }
+            }
+        }
+        controls
+    }
+
+    /// Control connections to each of its servers that can be asked.
+    pub(crate) fn controls(&self) -> impl Iterator<Item = &(Arc<Server>, Control)> {
+        self.controls.iter()
+    }
+
+    /// A control connection to a shard's primary. Errors: there is nobody who can log in, or no such shard.
+    pub fn control_at(&self, shard: ShardRef) -> Result<&Control, ControlError> {
+        let primary = self.shard(shard).primary();
+        let known = self.controls.iter().find(|(server, _)| Arc::ptr_eq(server, primary));
+        let nobody = || ControlError::Unreachable(format!("no login is known for {}", primary.address));
+        known.map(|(_, control)| control).ok_or_else(nobody)
+    }
+
+    /// How a configured user logs in to its servers.
+    pub fn login_of(&self, user: &str) -> Option<Login> {
+        match (&self.config.user, &self.config.password) {
+            (Some(name), Some(_)) if name == user => {
+                Some(Login::by_password(name, self.config.password.as_ref()))
+            }
+            _ => self.logins.get(user).cloned(),
+        }
+    }
+
+    /// Whether transactions of it may write on several servers.
+    pub fn is_sharded(&self) -> bool {
+        self.is_watched() && self.all_shards().nth(1).is_some()
+    }
+
+    /// A shard for people.
+    pub fn label(&self, at: ShardRef) -> String {
+        format!("{}/{}", self.groups[at.group.0].name, at.shard.0)
+    }
+
+    /// The shard at a place, if there is one.
+    pub fn shard_at(&self, place: &gid::Place) -> Option<ShardRef> {
+        let group = self.groups.iter().position(|group| place.is_of(&group.name))?;
+        let there = (place.shard as usize) < self.groups[group].shards.len();
+        there.then_some(ShardRef { group: GroupId(group), shard: ShardId(place.shard) })
+    }
+
+    /// A shard's place.
+    pub fn place_of(&self, at: ShardRef) -> gid::Place {
+        gid::Place::new(&self.groups[at.group.0].name, at.shard.0)
+    }
+
+    fn watch(self: &Arc<Self>, interval: Duration) {
         if !self.is_watched() {
             return;
         }
@@ -119,8 +205,15 @@ impl Database {
         for group in &self.groups {
             for (id, shard) in group.shards.iter().enumerate() {
                 let name = format!("{}/{}/{id}", self.name, group.name);
-                watchers.spawn(control::watch(name, shard.clone(), self.control_logins.clone(), interval));
+                let of_shard = |(server, _): &&(Arc<Server>, Control)| {
+                    shard.servers.iter().any(|own| Arc::ptr_eq(own, server))
+                };
+                let servers = self.controls.iter().filter(of_shard).cloned().collect();
+                watchers.spawn(control::watch(name, shard.clone(), servers, interval));
             }
+        }
+        if self.is_sharded() {
+            watchers.spawn(resolver::run(Arc::downgrade(self)));
         }
     }
 
@@ -147,7 +240,19 @@ impl Database {
     /// Watches its servers no more: another one has taken its place.
     pub fn stop_watching(&self) {
         self.replaced.store(true, std::sync::atomic::Ordering::Release);
-        self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abort_all();
+        let mut watchers =
+            std::mem::take(&mut *self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        watchers.abort_all();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // Sessions may hold this one for long: nothing of it stays connected.
+        let controls: Vec<Control> = self.controls.iter().map(|(_, control)| control.clone()).collect();
+        runtime.spawn(async move {
+            watchers.shutdown().await;
+            controls.iter().for_each(Control::close_idle);
+            // What was in use still comes back.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            controls.iter().for_each(Control::close_idle);
+        });
     }
 
     /// Whether a reload put another one in its place, or none.
@@ -181,6 +286,21 @@ impl Database {
     /// Every server of every shard.
     pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
         self.groups.iter().flat_map(|g| &g.shards).flat_map(|s| &s.servers)
+    }
+
+    /// Names of others of `all` that have a server's database in common with this one, by the same address. `all` are those
+    /// of one configuration.
+    pub fn namesakes<'a>(&'a self, all: &HashMap<String, Arc<Self>>) -> &'a [String] {
+        self.namesakes.get_or_init(|| {
+            let place = |server: &Arc<Server>| {
+                let address = &server.address;
+                (address.host.clone(), address.port, address.dbname.clone())
+            };
+            let own: std::collections::HashSet<_> = self.servers().map(place).collect();
+            let others = all.values().filter(|other| other.name != self.name);
+            let shared = others.filter(|other| other.servers().any(|server| own.contains(&place(server))));
+            shared.map(|other| other.name.clone()).collect()
+        })
     }
 
     /// Reads the schema, as often as it takes while the database is configured.
@@ -251,20 +371,102 @@ impl Database {
         }
         *last = Some(Instant::now());
         let mut catalogs = Vec::with_capacity(self.groups.len());
-        for group in &self.groups {
-            catalogs.push(self.read_catalog(group).await?);
+        for (number, group) in self.groups.iter().enumerate() {
+            let mut catalog = self.read_catalog(group).await?;
+            self.adopt_locals(number, &mut catalog).await;
+            catalogs.push(catalog);
         }
-        let (schema, problems) = Schema::lower(&self.config, self.unlisted, &self.maps, &catalogs);
-        for problem in problems {
+        let mut read = self.lower(catalogs);
+        if self.prove_sequences(&mut read).await {
+            read = self.lower(read.catalogs);
+        }
+        for problem in &read.problems {
             tracing::error!(database = self.name, "{}", problem.0);
         }
-        tracing::info!(database = self.name, tables = schema.tables().count(), "schema read");
-        // The same schema keeps its plans, and every client's prepared statements theirs.
-        if self.planning.load().schema != schema {
-            self.planning.store(Arc::new(Planning::new(schema)));
+        let known = self.read.load();
+        let news =
+            |now: Vec<String>, before: Vec<String>| now.into_iter().filter(move |one| !before.contains(one));
+        for found in news(read.schema.side_effects(), known.schema.side_effects())
+            .chain(news(read.schema.loose_ends(), known.schema.loose_ends()))
+        {
+            tracing::error!(database = self.name, "{found}");
         }
+        tracing::info!(database = self.name, tables = read.schema.tables().count(), "schema read");
+        // The same schema keeps its plans, and every client's prepared statements theirs.
+        if self.planning.load().schema != read.schema {
+            self.planning.store(Arc::new(Planning::new(read.schema.clone())));
+        }
+        self.read.store(Arc::new(read));
         self.schema_read.store(true, std::sync::atomic::Ordering::Release);
         Ok(())
+    }
+
+    /// What catalogs of its groups mean.
+    pub fn lower(&self, catalogs: Vec<Catalog>) -> Read {
+        let (schema, problems) = Schema::lower(&self.config, self.unlisted, &self.maps, &catalogs);
+        Read { catalogs, schema, problems }
+    }
+
+    /// What was read last.
+    pub fn last_read(&self) -> Arc<Read> {
+        self.read.load_full()
+    }
+
+    /// Asks every shard how the sequences stand that its sharded tables count with, and notes those that give no value
+    /// twice. A shard that does not answer is taken to stand as it did: what one sequence gives it is never given back.
+    /// Whether there was anything to ask.
+    async fn prove_sequences(&self, read: &mut Read) -> bool {
+        let mut any = false;
+        for group in 0..self.groups.len() {
+            let wanted = interleave::wanted(&read.schema, &read.catalogs[group], GroupId(group));
+            if wanted.is_empty() {
+                continue;
+            }
+            any = true;
+            let mut asked = JoinSet::new();
+            for at in self.shards_of(GroupId(group)) {
+                let (server, wanted) = (self.shard(at).primary().clone(), wanted.clone());
+                let logins = self.logins_to(&server);
+                asked.spawn(async move {
+                    let read = async {
+                        let mut source = catalog::source(&Control::by(&server.address, logins)?).await?;
+                        catalog::read_sequences(&mut source, &wanted).await
+                    };
+                    (at, tokio::time::timeout(Duration::from_secs(5), read).await.ok().and_then(Result::ok))
+                });
+            }
+            let answers = asked.join_all().await;
+            let mut known = self.sequences.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.extend(answers.into_iter().filter_map(|(at, found)| found.map(|found| (at, found))));
+            let shards: Vec<&Sequences> =
+                self.shards_of(GroupId(group)).filter_map(|at| known.get(&at)).collect();
+            let all = shards.len() == self.groups[group].shards.len();
+            let proven = |name: &catalog::Name| {
+                let stand: Vec<_> = shards.iter().map(|shard| shard.get(name).copied()).collect();
+                all && interleave::is_interleaved(&stand)
+            };
+            read.catalogs[group].interleaved = wanted.into_iter().filter(proven).collect();
+        }
+        any
+    }
+
+    /// Puts in the tables that other shards of a group have for themselves.
+    async fn adopt_locals(&self, number: usize, catalog: &mut Catalog) {
+        let placing = Placing::of(&self.config, &[]);
+        for shard in placing.local_shards(number) {
+            let at = ShardRef { group: GroupId(number), shard };
+            let server = self.shard(at).primary().clone();
+            let logins = self.logins_to(&server);
+            let read = async { catalog::read(&Control::by(&server.address, logins)?).await };
+            match tokio::time::timeout(Duration::from_secs(10), read).await {
+                Ok(Ok(other)) => catalog.adopt(other, |name| placing.local(number, name) == Some(at)),
+                _ => tracing::warn!(
+                    database = self.name,
+                    "shard {}: its local tables could not be read",
+                    shard.0
+                ),
+            }
+        }
     }
 
     /// The catalog of a group, from the first of its shards that answers.
@@ -298,7 +500,7 @@ struct Asker {
 
 impl Database {
     /// Who reads a server's catalog.
-    fn logins_to(&self, server: &Server) -> Logins {
+    pub(crate) fn logins_to(&self, server: &Server) -> Logins {
         server.login.clone().map_or_else(|| self.control_logins.clone(), Logins::from)
     }
 
@@ -309,11 +511,17 @@ impl Database {
         for (number, shard) in group.shards.iter().enumerate().filter(|(number, _)| *number != first) {
             let (server, expected) = (shard.primary().clone(), expected.clone());
             let logins = self.logins_to(&server);
+            let placing = Placing::of(&self.config, &[]);
+            let index = self.groups.iter().position(|g| g.name == group.name).unwrap_or_default();
             let (database, group) = (self.name.clone(), group.name.clone());
             tokio::spawn(async move {
                 let read = async { catalog::read(&Control::by(&server.address, logins)?).await };
                 let Ok(Ok(found)) = tokio::time::timeout(Duration::from_secs(10), read).await else { return };
-                for table in expected.differences(&found) {
+                let local = |table: &String| {
+                    let (schema, name) = table.split_once('.').unwrap_or_default();
+                    placing.local(index, &(schema.to_owned(), name.to_owned())).is_some()
+                };
+                for table in expected.differences(&found).into_iter().filter(|table| !local(table)) {
                     tracing::warn!(
                         database,
                         group,

@@ -2,6 +2,7 @@
 
 use crate::plan::Refusal;
 use shardway_pool::{PoolError, frame};
+use std::borrow::Cow;
 
 /// How much of a client's world an error ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct ClientError {
     pub hint: Option<String>,
     /// A server's own words, every field of them: an ErrorResponse's body.
     pub body: Option<Box<[u8]>>,
+    /// PgBouncer's message, where that is not ours: for those who run this in its place.
+    pub poolers: Option<Cow<'static, str>>,
 }
 
 impl ClientError {
@@ -36,6 +39,7 @@ impl ClientError {
             message: message.into(),
             hint: None,
             body: None,
+            poolers: None,
         }
     }
 
@@ -63,6 +67,22 @@ impl ClientError {
         self
     }
 
+    /// With PgBouncer's message for the same thing.
+    #[must_use]
+    pub fn or_poolers(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.poolers = Some(message.into());
+        self
+    }
+
+    /// As those are told who run a `pgbouncer.ini`: in PgBouncer's words, if it has any.
+    #[must_use]
+    pub fn in_poolers_words(mut self) -> Self {
+        if let Some(message) = self.poolers.take() {
+            self.message = message.into_owned();
+        }
+        self
+    }
+
     /// The peer does not speak the protocol.
     pub fn protocol(message: impl Into<String>) -> Self {
         Self::fatal("08P01", message)
@@ -78,10 +98,23 @@ impl From<Refusal> for ClientError {
 
 impl From<PoolError> for ClientError {
     fn from(error: PoolError) -> Self {
-        let client = Self::error(error.code(), error.to_string());
+        let client =
+            Self { poolers: poolers(&error).map(Cow::Owned), ..Self::error(error.code(), error.to_string()) };
         match error.hint() {
             Some(hint) => client.hint(hint),
             None => client,
         }
+    }
+}
+
+/// What PgBouncer says, where that is something else: a server's own message as it is.
+fn poolers(error: &PoolError) -> Option<String> {
+    match error {
+        PoolError::Login { message, .. } => Some(message.to_string()),
+        PoolError::Failing(last) => {
+            let last = poolers(last).unwrap_or_else(|| last.to_string());
+            Some(format!("server login has been failing, cached error: {last} (server_login_retry)"))
+        }
+        _ => None,
     }
 }

@@ -3,10 +3,11 @@
 
 use crate::error::ClientError;
 use crate::workers::WorkerId;
+use shardway_pool::Pool;
 use shardway_pool::cancel::CancelTarget;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,11 @@ const GO_ON: u8 = 0;
 /// Read and write nothing.
 const HOLD_STILL: u8 = 1;
 
+/// That it waits for a server: it was not told, is to be, was.
+const UNTOLD: u8 = 0;
+const TO_BE_TOLD: u8 = 1;
+const TOLD: u8 = 2;
+
 impl Reason {
     fn of(order: u8) -> Option<Self> {
         let all = [Self::Killed, Self::DatabaseRemoved, Self::SuspendTimeout, Self::ShuttingDown];
@@ -48,6 +54,28 @@ impl Reason {
     }
 }
 
+/// What tells one question of a client from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub u64);
+
+/// What a client is told in place of the next cancel's own error.
+#[derive(Debug)]
+struct Verdict {
+    error: ClientError,
+    /// After this, another cancel was meant.
+    until: Instant,
+}
+
+/// What tells one wait of a client from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitId(u64);
+
+fn crossed() -> ClientError {
+    let message = "deadlock detected: transactions wait for each other's server connections";
+    let hint = "Roll back and try the transaction again; a larger default_pool_size makes this rarer.";
+    ClientError::error("40P01", message).hint(hint)
+}
+
 /// What a client's session notes about itself: one task writes, others read. Times count from the handle's making.
 #[derive(Debug, Default)]
 struct Notes {
@@ -55,6 +83,10 @@ struct Notes {
     request: AtomicU64,
     /// The same, of a wait for a server that goes on; 0: none does.
     waiting_since: AtomicU64,
+    /// The wait that is to end without one.
+    parted: AtomicU64,
+    /// When the last transaction began that was on several shards.
+    spans: AtomicU64,
     prepared: AtomicUsize,
 }
 
@@ -68,10 +100,15 @@ pub struct ClientHandle {
     order: AtomicU8,
     /// The order to hold still was carried out.
     is_still: AtomicBool,
+    /// How far it is with being told that it waits.
+    notice: AtomicU8,
     worker: AtomicUsize,
     born: Instant,
     task: Mutex<Option<Waker>>,
     kept: Mutex<Vec<Arc<CancelTarget>>>,
+    /// Where it waits, or did, while it holds another server.
+    awaited: Mutex<Weak<Pool>>,
+    verdict: Mutex<Option<Verdict>>,
     /// What it calls itself since it changed that.
     application_name: Mutex<Option<Box<str>>>,
 }
@@ -84,10 +121,13 @@ impl Default for ClientHandle {
             moving: AtomicUsize::new(0),
             order: AtomicU8::new(GO_ON),
             is_still: AtomicBool::new(false),
+            notice: AtomicU8::new(UNTOLD),
             worker: AtomicUsize::new(0),
             born: Instant::now(),
             task: Mutex::default(),
             kept: Mutex::default(),
+            awaited: Mutex::default(),
+            verdict: Mutex::default(),
             application_name: Mutex::default(),
         }
     }
@@ -200,14 +240,103 @@ impl ClientHandle {
         self.notes.request.store(self.note(at), Relaxed);
     }
 
+    /// Its last question.
+    pub fn request(&self) -> RequestId {
+        RequestId(self.notes.request.load(Acquire))
+    }
+
+    /// Its transaction, which began then, is on several shards.
+    pub fn spans(&self, since: Instant) {
+        self.notes.spans.store(self.note(since), Relaxed);
+    }
+
+    /// When the last one began that was.
+    pub fn spans_since(&self) -> Option<Instant> {
+        self.noted(&self.notes.spans)
+    }
+
+    /// What its server does is about to be cancelled, and this is why.
+    pub fn condemn(&self, error: ClientError, until: Instant) {
+        *self.verdict() = Some(Verdict { error, until });
+    }
+
+    /// What it will be told in place of the next cancel's own error: its SQLSTATE.
+    pub fn verdict_code(&self) -> Option<String> {
+        let verdict = self.verdict();
+        let verdict = verdict.as_ref().filter(|verdict| Instant::now() <= verdict.until)?;
+        Some(verdict.error.code.clone())
+    }
+
+    /// Why it was cancelled, if not by somebody who wanted just that.
+    pub fn takes_verdict(&self) -> Option<ClientError> {
+        let verdict = self.verdict().take()?;
+        (Instant::now() <= verdict.until).then_some(verdict.error)
+    }
+
+    fn verdict(&self) -> MutexGuard<'_, Option<Verdict>> {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It waits for a server.
     pub fn waits(&self, since: Instant) {
-        self.notes.waiting_since.store(self.note(since), Relaxed);
+        // Whoever sees this sees what it holds, and where it waits.
+        self.notes.waiting_since.store(self.note(since), Release);
+    }
+
+    /// It is about to wait there, and holds another server.
+    pub fn waits_in(&self, pool: &Arc<Pool>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(pool);
+    }
+
+    /// Where it waits, if it holds another server.
+    pub fn awaited(&self) -> Option<Arc<Pool>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Its wait for a server.
+    pub fn wait(&self) -> Option<WaitId> {
+        Some(self.notes.waiting_since.load(Acquire)).filter(|note| *note > 0).map(WaitId)
+    }
+
+    /// Has it give up that wait: who holds what it waits for waits for it.
+    pub fn part(&self, wait: WaitId) {
+        self.notes.parted.store(wait.0, Release);
+        self.wake();
+    }
+
+    /// The error for a client that waits, if it is to give up.
+    pub fn parted(&self) -> Option<ClientError> {
+        let parted = self.notes.parted.load(Acquire);
+        (parted > 0 && parted == self.notes.waiting_since.load(Relaxed)).then(crossed)
     }
 
     /// It has its server, or gave up.
     pub fn waits_no_more(&self) {
         self.notes.waiting_since.store(0, Relaxed);
+        if self.notice.load(Relaxed) == TO_BE_TOLD {
+            self.notice.store(UNTOLD, Relaxed);
+        }
+    }
+
+    /// Has the client told that it waits for a server: once in its life.
+    pub fn tell_that_it_waits(&self) {
+        if self.notice.compare_exchange(UNTOLD, TO_BE_TOLD, AcqRel, Acquire).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Whether it is to be told now; only once.
+    pub fn takes_notice(&self) -> bool {
+        let is_due = self.notice.load(Acquire) == TO_BE_TOLD;
+        if is_due {
+            self.notice.store(TOLD, Release);
+        }
+        is_due
+    }
+
+    /// Whether it was told.
+    pub fn was_told(&self) -> bool {
+        self.notice.load(Relaxed) == TOLD
     }
 
     /// Named statements that it has now.
@@ -277,6 +406,43 @@ mod tests {
         handle.go_on();
         assert!(handle.is_killed());
         assert_eq!(handle.poll_orders(), Poll::Ready(Err(Reason::DatabaseRemoved)));
+    }
+
+    #[test]
+    fn a_client_is_told_once_that_it_waits_and_not_when_it_waits_no_more() {
+        let handle = ClientHandle::default();
+        handle.tell_that_it_waits();
+        handle.waits_no_more();
+        assert!(!handle.takes_notice() && !handle.was_told());
+        handle.tell_that_it_waits();
+        assert!(handle.takes_notice() && handle.was_told() && !handle.takes_notice());
+        handle.tell_that_it_waits();
+        assert!(!handle.takes_notice());
+    }
+
+    #[test]
+    fn who_is_to_give_up_one_wait_does_not_give_up_another() {
+        let handle = ClientHandle::default();
+        handle.waits(handle.born);
+        let wait = handle.wait().unwrap();
+        handle.waits_no_more();
+        handle.part(wait);
+        assert!(handle.parted().is_none());
+        handle.waits(handle.born + Duration::from_micros(1));
+        assert!(handle.parted().is_none());
+        handle.part(handle.wait().unwrap());
+        assert_eq!(handle.parted().map(|error| error.code).as_deref(), Some("40P01"));
+    }
+
+    #[test]
+    fn a_verdict_is_told_once_and_not_much_later() {
+        let handle = ClientHandle::default();
+        let error = ClientError::error("40P01", "deadlock detected");
+        assert_eq!(handle.takes_verdict(), None);
+        handle.condemn(error.clone(), Instant::now() + Duration::from_secs(60));
+        assert_eq!((handle.takes_verdict(), handle.takes_verdict()), (Some(error.clone()), None));
+        handle.condemn(error, handle.born);
+        assert_eq!(handle.takes_verdict(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::admin::tally::Count;
 use crate::handover;
 use crate::proxy::{Phase, Proxy};
+use crate::two_phase::Stage;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -54,6 +55,7 @@ async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
     worker_gauges(&proxy, &mut text);
     cache_counters(&proxy, &mut text);
     audit_counters(&proxy, &mut text);
+    two_phase_gauge(&proxy, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -242,6 +244,17 @@ fn worker_gauges(proxy: &Proxy, out: &mut String) {
     let _ = writeln!(out, "# HELP {name} Clients by the worker that serves them\n# TYPE {name} gauge");
     for (worker, clients) in served.iter().enumerate() {
         let _ = writeln!(out, "{name}{{worker=\"{}\"}} {clients}", worker + 1);
+    }
+}
+
+/// Prepared transactions that nobody works on.
+fn two_phase_gauge(proxy: &Proxy, out: &mut String) {
+    let name = "shardway_two_phase_prepared";
+    let _ =
+        writeln!(out, "# HELP {name} Prepared transactions that were left on servers\n# TYPE {name} gauge");
+    for database in proxy.world().databases.values().filter(|database| database.is_sharded()) {
+        let left = database.two_phase.found().iter().filter(|found| found.stage == Stage::Orphaned).count();
+        let _ = writeln!(out, "{name}{{database=\"{}\"}} {left}", escape(&database.name));
     }
 }
 

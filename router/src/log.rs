@@ -1,5 +1,8 @@
-//! Where the log goes: standard error, a file, or both. RELOAD opens the file anew, so that it can be rotated.
+//! Where the log goes: standard error, a file, the system's log, or several of them. RELOAD opens the file anew, so that it
+//! can be rotated.
 
+use crate::syslog::{self, Syslog};
+use shardway_config::PgbouncerLogging as Logging;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,12 +13,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Log {
     to_stderr: bool,
     file: Mutex<Option<(PathBuf, File)>>,
+    syslog: Mutex<Option<Syslog>>,
 }
 
 impl Log {
     /// To standard error, if wanted; a file may be added.
     pub fn new(to_stderr: bool) -> Self {
-        Self { to_stderr, file: Mutex::default() }
+        Self { to_stderr, file: Mutex::default(), syslog: Mutex::default() }
     }
 
     /// Goes to this file from here on, opened anew; to none with `None`. Errors: it can't be opened; all is as it was then.
@@ -29,9 +33,26 @@ impl Log {
         Ok(())
     }
 
+    /// Goes to the system's log too, or no more, as a `pgbouncer.ini` says. Errors: it can't be reached, and gets nothing.
+    pub fn follow_syslog(&self, logging: &Logging) -> Result<(), String> {
+        let Logging { syslog_facility, syslog_ident, .. } = logging;
+        let connect = || Syslog::connect(Path::new(syslog::SOCKET), syslog_facility, syslog_ident);
+        let connected = if logging.syslog { connect().map(Some) } else { Ok(None) };
+        let (syslog, outcome) = match connected {
+            Ok(syslog) => (syslog, Ok(())),
+            Err(e) => (None, Err(format!("syslog can't be reached at {}: {e}", syslog::SOCKET))),
+        };
+        *self.syslog() = syslog;
+        outcome
+    }
+
     /// Whether a terminal, and nothing else, shows it.
     pub fn is_terminal(&self) -> bool {
         self.to_stderr && io::stderr().is_terminal() && self.file().is_none()
+    }
+
+    fn syslog(&self) -> MutexGuard<'_, Option<Syslog>> {
+        self.syslog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self) -> MutexGuard<'_, Option<(PathBuf, File)>> {
@@ -47,6 +68,9 @@ impl Write for &Log {
         }
         if let Some((_, file)) = &mut *self.file() {
             let _ = file.write_all(line);
+        }
+        if let Some(syslog) = &*self.syslog() {
+            syslog.write(line);
         }
         Ok(line.len())
     }

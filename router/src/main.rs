@@ -1,7 +1,10 @@
 //! The `shardway` binary: serve, check, shard-of, demo.
 #![allow(clippy::print_stdout, reason = "the answers of these commands go to standard output")]
 
+mod pooler;
+
 use clap::{Parser, Subcommand};
+use pooler::Pooler;
 use shardway_config::{Config, LogFormat, Problems, ProcessEnv, Source};
 use shardway_router::log::Log;
 use shardway_router::serve::{self, Launch};
@@ -82,7 +85,28 @@ impl ConfigFile {
     }
 }
 
+/// As PgBouncer's command line has it.
+fn serve_as_pooler(options: Pooler) -> ExitCode {
+    let Some(file) = options.file else {
+        eprintln!(
+            "pgbouncer: no configuration file specified\nTry \"pgbouncer --help\" for more information."
+        );
+        return ExitCode::FAILURE;
+    };
+    serve(Serve {
+        file: ConfigFile { config: None, pgbouncer: Some(file) },
+        takeover: options.reboot,
+        daemon: options.daemon,
+        quiet: options.quiet,
+        verbose: options.verbose,
+        user: options.user,
+    })
+}
+
 fn main() -> ExitCode {
+    if let Some(options) = Pooler::called() {
+        return serve_as_pooler(options);
+    }
     match Cli::parse().command {
         Command::Serve(options) => serve(options),
         Command::Check(file) => check(&file),
@@ -116,6 +140,9 @@ fn start(options: Serve, config: Config) -> Result<(), String> {
         log.reopen(Some(path)).map_err(|e| format!("can't open logfile {}: {e}", path.display()))?;
     }
     start_log(config.server.log_format, verbose, log.clone());
+    if let Some(Err(e)) = logging.map(|logging| log.follow_syslog(logging)) {
+        tracing::warn!("{e}");
+    }
     if options.daemon && config.server.pid_file.is_none() {
         return Err("daemon needs pidfile configured".to_owned());
     }

@@ -34,6 +34,10 @@ pub struct Metrics {
     pub server_errors: IntCounter,
     /// Reloads that were taken, and those that were not.
     pub reloads: IntCounterVec,
+    /// Transactions that several servers were to commit together, by outcome.
+    pub two_phase: IntCounterVec,
+    /// Transactions over several shards that were ended for others to go on.
+    pub deadlocks: IntCounter,
 }
 
 impl Default for Metrics {
@@ -52,6 +56,8 @@ impl Metrics {
             IntCounterVec::new(Opts::new("shardway_reloads_total", "Reloads by outcome"), &["outcome"]);
         let latency = HistogramOpts::new("shardway_query_duration_seconds", "Statement latency")
             .buckets(BUCKETS.to_vec());
+        let commits = Opts::new("shardway_two_phase_commits_total", "Commits on several servers by outcome");
+        let two_phase = valid(IntCounterVec::new(commits, &["outcome"]));
         let (queries, reloads) = (valid(queries), valid(reloads));
         let metrics = Self {
             single: queries.with_label_values(&["single"]),
@@ -73,11 +79,18 @@ impl Metrics {
             )),
             server_errors: valid(IntCounter::new("shardway_server_errors_total", "Errors sent by servers")),
             reloads: reloads.clone(),
+            two_phase: two_phase.clone(),
+            deadlocks: valid(IntCounter::new(
+                "shardway_deadlocks_total",
+                "Transactions ended because of a deadlock over several shards",
+            )),
             registry,
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(queries),
             Box::new(reloads),
+            Box::new(two_phase),
+            Box::new(metrics.deadlocks.clone()),
             Box::new(metrics.latency.clone()),
             Box::new(metrics.clients.clone()),
             Box::new(metrics.login_failures.clone()),

@@ -5,6 +5,7 @@ use crate::client::Directory;
 use crate::client::auth::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret};
 use crate::database::Database;
 use crate::handle::ClientHandle;
+use crate::ini;
 use crate::limits::UserBudgets;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -75,6 +76,7 @@ pub struct World {
 impl World {
     /// Builds what `config` says; what stays from `old` is kept. Errors: in words.
     pub fn build(config: Config, old: Option<&World>, salts: &SaltKey) -> Result<Self, String> {
+        salts.set_iterations(ini::scram_iterations(&config));
         let acceptor = acceptor(&config)?;
         let connector = Connector::new(&config.pool.server_tls_files).map_err(|e| e.to_string())?;
         let connector = Arc::new(connector);
@@ -147,13 +149,14 @@ impl World {
 
     /// Whether `user` may change things on the admin database.
     pub fn is_admin(&self, user: &str) -> bool {
-        let any = self.config.server.auth == AuthMethod::Any;
-        any || self.config.server.admin_users.iter().any(|name| name == user)
+        self.config.server.admin_users.iter().any(|name| name == user)
     }
 
-    /// Whether `user` may look at the admin database.
+    /// Whether `user` may look at the admin database. Where any name will do, everybody may, as by PgBouncer.
     pub fn is_stats(&self, user: &str) -> bool {
-        self.is_admin(user) || self.config.server.stats_users.iter().any(|name| name == user)
+        self.config.server.auth == AuthMethod::Any
+            || self.is_admin(user)
+            || self.config.server.stats_users.iter().any(|name| name == user)
     }
 }
 
@@ -184,6 +187,7 @@ impl User {
         // Of a secret that stays, what clients have proven of it stays too.
         if let Some(before) = before.filter(|before| before.credential.is_some() == password.is_some())
             && *before.secret.stored() == stored
+            && before.secret.is_of(salts)
         {
             return before.clone();
         }
@@ -217,6 +221,8 @@ pub enum Phase {
     Suspended,
     /// Nobody is let in; those who are in leave when they like.
     Leaving,
+    /// Clients go as soon as they hold no server; nobody waits for one.
+    Releasing,
     /// Clients go as soon as they are in no transaction.
     Draining,
     /// All go.
@@ -224,7 +230,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [Self::Serving, Self::Suspended, Self::Leaving, Self::Draining, Self::Stopping];
+    const ALL: [Self; 6] =
+        [Self::Serving, Self::Suspended, Self::Leaving, Self::Releasing, Self::Draining, Self::Stopping];
 
     /// Whether the process is going to end.
     pub fn is_ending(self) -> bool {
@@ -275,6 +282,10 @@ pub struct Proxy {
     pub admin: crate::admin::Desk,
     /// The cache, if one is configured.
     pub cache: ArcSwap<Option<Arc<crate::cache::Cache>>>,
+    /// Where it tells others of new schemas.
+    pub bulletin: crate::bulletin::Bulletin,
+    /// What wakes whoever looks for deadlocks.
+    pub deadlocks: crate::deadlock::Signal,
 }
 
 impl Proxy {
@@ -306,6 +317,8 @@ impl Proxy {
             older: Mutex::default(),
             admin: crate::admin::Desk::default(),
             cache: ArcSwap::from_pointee(cache),
+            bulletin: crate::bulletin::Bulletin::default(),
+            deadlocks: crate::deadlock::Signal::default(),
         })
     }
 

@@ -101,6 +101,9 @@ fn reopen_log(proxy: &Proxy) {
     if let Err(e) = proxy.log.reopen(ini.settings.logging.logfile.as_deref()) {
         tracing::error!("the log's file can't be opened: {e}");
     }
+    if let Err(e) = proxy.log.follow_syslog(&ini.settings.logging) {
+        tracing::warn!("{e}");
+    }
 }
 
 /// Has a configuration take the place of the present one.
@@ -139,7 +142,7 @@ async fn install(proxy: &Arc<Proxy>, config: Config, before: impl FnOnce(&World)
     before(&old);
     proxy.replace(world);
     crate::admin::standing::carry_over(proxy);
-    retire(&old, &proxy.world());
+    retire(proxy, &old);
     proxy.empty_cache().await;
     Ok(())
 }
@@ -160,18 +163,21 @@ fn reconfigure_pools(world: &World) {
     }
 }
 
-/// Servers that are configured no more, and pools of users that are not, keep no connection idle.
-fn retire(old: &World, new: &World) {
-    let of = |world: &World| -> Vec<Arc<Server>> {
-        world.databases.values().flat_map(|d| d.servers().cloned()).collect()
-    };
-    let stay = of(new);
-    for server in of(old).iter().filter(|server| !stay.iter().any(|s| Arc::ptr_eq(s, server))) {
-        server.retire();
+/// Servers that are configured no more, and pools of users that are not, keep no connection idle. What clients still have
+/// of them WAIT_CLOSE waits for.
+fn retire(proxy: &Proxy, old: &World) {
+    let new = &proxy.world();
+    let stay: Vec<&Arc<Server>> = new.databases.values().flat_map(|d| d.servers()).collect();
+    for database in old.databases.values() {
+        for server in database.servers().filter(|server| !stay.iter().any(|s| Arc::ptr_eq(s, server))) {
+            proxy.admin.give_up_pools(&database.name, server, |_| false);
+            server.retire();
+        }
     }
     for database in new.databases.values() {
         for server in database.servers() {
-            server.keep_pools(|user| new.may_log_in(database, server, user));
+            let stays = |user: &str| new.may_log_in(database, server, user);
+            proxy.admin.give_up_pools(&database.name, server, stays);
         }
     }
     for (name, database) in &old.databases {

@@ -1,7 +1,11 @@
 //! What every relation is to Shardway: the shards' catalogs, lowered by the configuration's rules.
 
+pub mod effects;
+mod families;
+pub mod placing;
+
 use shardway_config::{Database, Group, TableKind as Entry, TableName, UnlistedTables};
-use shardway_pool::catalog::{Catalog, Column, Relation};
+use shardway_pool::catalog::{Catalog, Column, Relation, SequenceUse, Unique};
 use shardway_shardmap::{KeyType, ShardId, ShardMap, UnsupportedKeyType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,12 +64,25 @@ pub struct Table {
     pub cascades: bool,
     /// Whether rows are filtered by policies.
     pub has_row_security: bool,
+    /// Whether what users made of triggers and rules may do more than change the row at hand.
+    pub triggers_act: bool,
+    /// Its unique indexes.
+    pub uniques: Vec<Unique>,
+    /// One name for all the tables that it shares rows with, as a partition does or by inheritance.
+    pub family: Option<Arc<str>>,
+    /// What it does by itself that is not known to be right over shards.
+    pub side_effects: effects::SideEffects,
 }
 
 impl Table {
     /// Index of a column.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// The columns of its primary key; none if it has none.
+    pub fn primary_key(&self) -> &[String] {
+        self.uniques.iter().find(|unique| unique.primary).map_or(&[], |unique| &unique.columns)
     }
 
     /// The type of its key, where it has one.
@@ -106,6 +123,8 @@ pub struct Schema {
     pub functions: Functions,
     /// Shards per group; one of 1 alone is the unsharded case.
     pub shard_counts: Vec<u32>,
+    /// Where objects are and would be.
+    pub placing: placing::Placing,
     has_temporary: bool,
 }
 
@@ -150,7 +169,60 @@ impl Schema {
                 );
             }
         }
+        schema.join_families(catalogs);
+        schema.trust_sequences(catalogs);
+        for (name, found) in effects::judge(&schema, catalogs) {
+            if let Some(table) = schema.tables.get_mut(&name) {
+                Arc::make_mut(table).side_effects = found;
+            }
+        }
+        schema.placing = placing::Placing::of(config, catalogs);
+        for (group, catalog) in catalogs.iter().enumerate() {
+            let counters = crate::plan::ddl::interleave::wanted(&schema, catalog, GroupId(group));
+            schema.placing.count_everywhere(counters);
+        }
         (schema, problems)
+    }
+
+    /// Columns of sharded tables whose sequences count on all shards without giving a value twice are as any other with a
+    /// default.
+    fn trust_sequences(&mut self, catalogs: &[Catalog]) {
+        for (group, catalog) in catalogs.iter().enumerate() {
+            let proven = |name: &Option<(String, String)>| {
+                name.as_ref().is_some_and(|name| catalog.interleaved.contains(name))
+            };
+            for used in &catalog.sequence_uses {
+                let Some(table) = self.tables.get_mut(&used.table) else { continue };
+                let others = catalog.sequence_uses.iter();
+                let same = |other: &&SequenceUse| other.table == used.table && other.column == used.column;
+                if matches!(table.kind, Kind::Sharded { group: own, .. } if own.0 == group)
+                    && others.filter(same).all(|other| proven(&other.sequence))
+                    && let Some(at) = table.column(&used.column)
+                {
+                    Arc::make_mut(table).columns[at].from_sequence = false;
+                }
+            }
+        }
+    }
+
+    /// Names the families. A write to a member may reach any other one's rows, so what triggers and foreign keys do there
+    /// it does as well.
+    fn join_families(&mut self, catalogs: &[Catalog]) {
+        for members in families::of(catalogs) {
+            let name: Option<Arc<str>> =
+                members.first().map(|(schema, name)| format!("{schema}.{name}").into());
+            let tables = || members.iter().filter_map(|member| self.tables.get(member));
+            let has_triggers = tables().any(|table| table.has_triggers);
+            let cascades = tables().any(|table| table.cascades);
+            let triggers_act = tables().any(|table| table.triggers_act);
+            for member in &members {
+                if let Some(table) = self.tables.get_mut(member).map(Arc::make_mut) {
+                    (table.has_triggers, table.cascades) = (has_triggers, cascades);
+                    table.triggers_act = triggers_act;
+                    table.family.clone_from(&name);
+                }
+            }
+        }
     }
 
     fn add(&mut self, relation: &Relation, kind: Kind) {
@@ -167,6 +239,10 @@ impl Schema {
             has_triggers: relation.has_triggers,
             cascades: !relation.cascades_to.is_empty(),
             has_row_security: relation.has_row_security,
+            triggers_act: relation.triggers_act,
+            uniques: relation.uniques.clone(),
+            family: None,
+            side_effects: effects::SideEffects::default(),
         };
         self.tables.insert(key, Arc::new(table));
     }
@@ -179,6 +255,7 @@ impl Schema {
             tables: tables.into_iter().map(named).collect(),
             functions,
             shard_counts,
+            placing: placing::Placing::default(),
             has_temporary: false,
         }
     }
@@ -230,6 +307,10 @@ impl Schema {
                 has_triggers: false,
                 cascades: false,
                 has_row_security: false,
+                triggers_act: false,
+                uniques: Vec::new(),
+                family: None,
+                side_effects: effects::SideEffects::default(),
             };
             schema.tables.insert(key, Arc::new(table));
         }
@@ -254,6 +335,22 @@ impl Schema {
         self.tables.values()
     }
 
+    /// What its tables do by themselves that is not known to be right over shards, in words and in order.
+    pub fn side_effects(&self) -> Vec<String> {
+        self.said_of_tables(Table::complaints)
+    }
+
+    /// What unique indexes do not keep apart over shards, in words and in order.
+    pub fn loose_ends(&self) -> Vec<String> {
+        self.said_of_tables(Table::loose_ends)
+    }
+
+    fn said_of_tables(&self, of: impl Fn(&Table) -> Vec<String>) -> Vec<String> {
+        let mut all: Vec<String> = self.tables().flat_map(|table| of(table)).collect();
+        all.sort();
+        all
+    }
+
     /// Whether there is just one shard in all: then every statement is as on one Postgres.
     pub fn is_unsharded(&self) -> bool {
         self.shard_counts == [1]
@@ -273,6 +370,7 @@ fn temporary_column((name, type_oid): &(String, u32)) -> Column {
         from_sequence: false,
         generated: false,
         has_default: false,
+        default: None,
     }
 }
 

@@ -2,12 +2,15 @@
 
 use crate::client::auth::SaltKey;
 use crate::database::Database;
+use crate::idle_pools::IdlePools;
 use crate::listener::{self, Binding, Bound, SocketFile};
 use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::proxy::{Phase, Proxy, World};
 use crate::workers::{self, Worker, WorkerId};
-use crate::{admin, autodb, http, identity, pid_file, signals, support};
+use crate::{
+    admin, autodb, bulletin, crossed, deadlock, http, identity, pid_file, session, signals, support,
+};
 use shardway_config::{Config, Sockets, Source};
 use shardway_pool::server;
 use shardway_pool::shard::Server;
@@ -104,7 +107,9 @@ async fn start(prepared: Prepared) -> Result<(), String> {
     let (addresses, files) = spawn_workers(&proxy, bound)?;
     serve_http(&proxy, http)?;
     tokio::spawn(sweep(proxy.clone()));
+    tokio::spawn(deadlock::run(proxy.clone()));
     tokio::spawn(workers::balance(proxy.clone()));
+    tokio::spawn(bulletin::listen(Arc::downgrade(&proxy)));
     tokio::spawn(admin::keep_stats(proxy.clone()));
     for database in proxy.world().databases.values() {
         tokio::spawn(database.clone().read_schema());
@@ -226,7 +231,8 @@ fn serve_http(proxy: &Arc<Proxy>, listener: Option<TcpListener>) -> Result<(), S
 /// Looks after the pools: clients that wait too long, servers that are too old or too long idle.
 async fn sweep(proxy: Arc<Proxy>) {
     let mut tick = tokio::time::interval(EXPIRE);
-    let (mut swept, mut unused) = (Instant::now(), autodb::Unused::default());
+    let mut swept = Instant::now();
+    let (mut unused, mut idle) = (autodb::Unused::default(), IdlePools::default());
     loop {
         tick.tick().await;
         let now = Instant::now();
@@ -238,6 +244,9 @@ async fn sweep(proxy: Arc<Proxy>) {
         let world = proxy.world();
         if sweeps {
             world.make_forced_pools();
+            session::remind(&proxy, now);
+            crossed::part(&proxy, now);
+            idle.sweep(&proxy, now);
         }
         for database in world.databases.values() {
             for server in database.servers() {

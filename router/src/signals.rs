@@ -62,7 +62,7 @@ impl Signals {
             _ = self.usr1.recv() => Asked::Pause,
             _ = self.usr2.recv() => Asked::Resume,
             _ = self.term.recv() => end(if as_pgbouncer { Phase::Leaving } else { Phase::Draining }),
-            _ = self.int.recv() => end(if as_pgbouncer { Phase::Draining } else { Phase::Stopping }),
+            _ = self.int.recv() => end(if as_pgbouncer { Phase::Releasing } else { Phase::Stopping }),
             _ = self.quit.recv() => Asked::End(Phase::Stopping),
         }
     }
@@ -79,7 +79,7 @@ pub async fn until_the_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Re
         if now.is_ending() && files.take().is_some() {
             tracing::info!(clients = proxy.connections.load(Ordering::Acquire), "draining");
         }
-        if now == Phase::Draining && late.is_none() {
+        if matches!(now, Phase::Releasing | Phase::Draining) && late.is_none() {
             late = drain_limit(proxy);
             tokio::spawn(wake_those_who_are_new(proxy.clone()));
         }
@@ -115,7 +115,7 @@ async fn act(proxy: &Arc<Proxy>, asked: Asked) {
         }
         Asked::Pause => told(standing::begin_pause(proxy, None)),
         Asked::Resume => told(standing::resume(proxy, None)),
-        Asked::End(Phase::Draining) => standing::drain(proxy),
+        Asked::End(phase @ (Phase::Releasing | Phase::Draining)) => standing::drain(proxy, phase),
         Asked::End(phase) => proxy.enter(phase),
     }
 }
@@ -139,9 +139,10 @@ async fn reached(time: Option<Instant>) {
     }
 }
 
-/// Ready when nobody is connected.
+/// Ready when nobody is connected. Admins may watch servers being released, and are not waited for.
 async fn have_left(proxy: &Proxy) {
-    while proxy.connections.load(Ordering::Acquire) > 0 {
+    let admins = || if proxy.stage() == Phase::Releasing { proxy.admin.consoles_open() } else { 0 };
+    while proxy.connections.load(Ordering::Acquire) > admins() {
         tokio::time::sleep(LOOK).await;
     }
 }

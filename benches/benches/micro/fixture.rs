@@ -41,7 +41,7 @@ pub fn schema() -> Schema {
         groups: vec![group],
         tables: Vec::new(),
     };
-    let catalog = Catalog { relations: vec![accounts(), orders()], functions: Vec::new() };
+    let catalog = Catalog { relations: vec![accounts(), orders()], ..Catalog::default() };
     let (schema, problems) = Schema::lower(&database, UnlistedTables::Reference, &maps(), &[catalog]);
     assert_eq!(problems, [], "both tables can be sharded");
     schema
@@ -75,6 +75,8 @@ fn relation(name: &str, columns: &[(&str, &str, u32)]) -> Relation {
         cascades_to: Vec::new(),
         parents: Vec::new(),
         has_row_security: false,
+        triggers_act: false,
+        uniques: Vec::new(),
     }
 }
 
@@ -88,6 +90,7 @@ fn column(name: &str, type_name: &str, type_oid: u32) -> Column {
         byte_order: true,
         nondeterministic: false,
         has_default: false,
+        default: None,
         from_sequence: false,
         generated: false,
     }

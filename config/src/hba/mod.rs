@@ -26,13 +26,19 @@ mod tests;
 
 use std::path::Path;
 
-use crate::problems::Problems;
+use crate::problems::{Place, Problem, Problems};
 use reader::Reader;
 
 pub use files::{Disk, Files};
 pub use ident::{IdentMap, UserMap};
 pub use method::{ClientCert, Method};
 pub use rule::{Origin, Peer, Rule};
+
+/// A file of comments.
+fn no_rule(path: &Path) -> Problem {
+    let message = "there is no rule in this file: nobody could log in".to_owned();
+    Problem { place: Place::File { file: path.display().to_string() }, message }
+}
 
 /// The rules of one file, in its order.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +57,22 @@ impl Hba {
         let reader = Reader::new(files);
         let maps = ident.map(|path| ident::read(&reader, path));
         let rules = record::read(&reader, path, maps.as_ref());
-        reader.conclude(Self { rules })
+        let is_empty = rules.is_empty();
+        let hba = reader.conclude(Self { rules })?;
+        if is_empty { Err(no_rule(path).into()) } else { Ok(hba) }
+    }
+
+    /// As [`Hba::read`], but as PgBouncer does it: lines that are wrong are left out, and a file that can't be read has no
+    /// rules, so that nobody is let in. Gives what is wrong beside the rules, sorted by place.
+    pub fn read_what_can_be(path: &Path, ident: Option<&Path>, files: &dyn Files) -> (Self, Vec<Problem>) {
+        let reader = Reader::new(files);
+        let maps = ident.map(|path| ident::read(&reader, path));
+        let rules = record::read(&reader, path, maps.as_ref());
+        let hba = Self { rules };
+        match reader.problems() {
+            problems if problems.is_empty() && hba.rules.is_empty() => (hba, vec![no_rule(path)]),
+            problems => (hba, problems),
+        }
     }
 
     /// The rule for a connection: the first that matches it. There is no falling through to a later one; where none
@@ -60,7 +81,7 @@ impl Hba {
         self.rules.iter().find(|rule| rule.matches(peer))
     }
 
-    /// Every rule, in the file's order; never empty.
+    /// Every rule, in the file's order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }

@@ -41,6 +41,17 @@ impl<'a> Reader<'a> {
         Self { files, problems: RefCell::default() }
     }
 
+    /// What was wrong in the files.
+    pub(super) fn problems(self) -> Vec<Problem> {
+        Problems::collect(self.problems.into_inner())
+            .map_or_else(Vec::new, |found| found.into_iter().collect())
+    }
+
+    /// Problems so far, those of the file that is read among them.
+    pub(super) fn count(&self, open: &Open<'_>) -> usize {
+        self.problems.borrow().len() + open.context.count()
+    }
+
     /// The value, if nothing was wrong in any file.
     pub(super) fn conclude<T>(self, value: T) -> Result<T, Problems> {
         Problems::collect(self.problems.into_inner()).map_or(Ok(value), Err)

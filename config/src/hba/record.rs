@@ -41,11 +41,12 @@ impl fmt::Display for Kind {
 /// Reads the rules of a file; `maps` are those that they may name, if there is a file of them.
 pub(super) fn read(reader: &Reader<'_>, path: &Path, maps: Option<&Maps>) -> Vec<Rule> {
     reader.file(path, |open, records| {
-        if records.is_empty() {
-            open.context.report(At::Offset(0), "there is no rule in this file: nobody could log in");
-        }
-        let rule = |record: Record| rule(reader, open, record, maps).ok();
-        records.into_iter().filter_map(rule).collect()
+        let whole = |record: Record| {
+            let before = reader.count(open);
+            // With a name left out, it would be another rule.
+            rule(reader, open, record, maps).ok().filter(|_| reader.count(open) == before)
+        };
+        records.into_iter().filter_map(whole).collect()
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::problems::{Place, Problem};
 
 use super::Pgbouncer;
-use super::database::{Database, TargetSession};
+use super::database::Database;
 use super::to_config::{CARRIED, HELD};
 use super::unheeded::UNHEEDED;
 use super::values::AuthType;
@@ -53,7 +53,6 @@ impl Pgbouncer {
         let options = [
             ("the whole entry (its hosts)", self.endpoint(d).is_none()),
             ("the password of its user (auth_file has none, or none in plain text)", kept_as_hash),
-            ("target_session_attrs", d.target_session_attrs != TargetSession::Any),
         ];
         set(&options)
     }
@@ -103,14 +102,12 @@ mod tests {
     fn the_rest_is_named_by_place() {
         assert_eq!(
             beyond(
-                "query_wait_notify=0\nauth_type=trust\nauth_user=u\nsyslog=1\n[databases]\n\
+                "peer_id=3\nauth_type=trust\nauth_user=u\nsyslog=1\n[databases]\n\
                     a = host=x,y pool_size=3 auth_user=u\nb = host=@x user=u\n* = host=x target_session_attrs=primary\n\
                     [users]\nu = pool_size=0 query_timeout=1\n[peers]\n1 = host=x\n2 = host=y\n"
             ),
-            "p.ini:5:19: [pgbouncer]: query_wait_notify\n\
-             p.ini:8:8: [pgbouncer]: syslog\n\
+            "p.ini:5:9: [pgbouncer]: peer_id\n\
              p.ini:11:1: database \"b\": the password of its user (auth_file has none, or none in plain text)\n\
-             p.ini:12:1: database \"*\": target_session_attrs\n\
              p.ini:16:1: [peers]: the whole entry"
         );
     }

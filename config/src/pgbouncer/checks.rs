@@ -101,7 +101,7 @@ impl Checks<'_> {
         }
         let rules = self.pgbouncer.hba.iter().flat_map(|hba| hba.rules());
         for rule in rules.filter(|rule| matches!(rule.method, Method::Cert(_))) {
-            self.report.problem(&rule.place, MESSAGE);
+            self.report.warn(&rule.place, format!("{MESSAGE}: nobody is let in by this rule"));
         }
     }
 }
@@ -116,7 +116,7 @@ impl Pgbouncer {
 
 #[cfg(test)]
 mod tests {
-    use crate::pgbouncer::testing::{problems, read_in};
+    use crate::pgbouncer::testing::{problems, read_in, shown};
 
     fn alone(text: &str) -> String {
         read_in(&[("p.ini", text), ("users", "\"a\" \"b\"\n"), ("none", "")])
@@ -152,18 +152,43 @@ mod tests {
         );
         let rules = |text: &str| {
             let named = [("p.ini", text), ("h", "local all all trust\nhostssl all all all cert\n")];
-            read_in(&named)
-                .map_err(|problems| problems.to_string())
-                .map(|found| found.hba.map(|hba| hba.rules().len()))
+            let found = read_in(&named).unwrap_or_else(|problems| panic!("{problems}"));
+            (shown(&found), found.hba.map(|hba| hba.rules().len()))
         };
         let text = "[pgbouncer]\nauth_type=hba\nauth_hba_file=h\n";
-        assert_eq!(rules(text), Err(format!("h:2:21: {message}")));
-        assert_eq!(rules(&format!("{text}client_tls_ca_file=ca\n{tls}=allow\n")), Ok(Some(2)));
-        assert_eq!(rules("[pgbouncer]\nauth_type=any\nauth_hba_file=gone\n"), Ok(None));
+        let in_vain = format!("h:2:21: {message}: nobody is let in by this rule");
+        assert_eq!(rules(text), (in_vain, Some(2)));
+        let with_tls = rules(&format!("{text}client_tls_ca_file=ca\n{tls}=allow\n"));
+        assert_eq!(with_tls, (String::new(), Some(2)));
+        assert_eq!(rules("[pgbouncer]\nauth_type=any\nauth_hba_file=gone\n"), (String::new(), None));
+    }
+
+    #[test]
+    fn rules_that_cannot_be_read_are_left_out_and_the_file_is_run() {
+        let rules = |hba: &str| {
+            let text = "[pgbouncer]\nauth_type=hba\nauth_hba_file=h\n";
+            let found =
+                read_in(&[("p.ini", text), ("h", hba)]).unwrap_or_else(|problems| panic!("{problems}"));
+            (shown(&found), found.hba.map_or(0, |hba| hba.rules().len()))
+        };
         assert_eq!(
-            rules("[pgbouncer]\nauth_type=hba\nauth_hba_file=gone\n").map_err(|text| text.contains("gone")),
-            Err(true)
+            rules("hots all all all trust\nlocal all all trust\nlocal all a,@gone reject\nlocal x\n"),
+            (
+                "h:1:1: expected one of local, host, hostssl, hostnossl, found \"hots\"; \
+                 the line is left out\n\
+                 h:3:13: the list \"gone\" cannot be read: entity not found; the line is left out\n\
+                 h:4:8: expected users before the end of the record; the line is left out"
+                    .to_owned(),
+                1
+            )
         );
+        assert_eq!(
+            rules("# none\n"),
+            ("h: there is no rule in this file: nobody could log in".to_owned(), 0)
+        );
+        let gone = read_in(&[("p.ini", "[pgbouncer]\nauth_type=hba\nauth_hba_file=h\n")]).unwrap();
+        assert_eq!(shown(&gone), "h: cannot be read: entity not found");
+        assert_eq!(gone.hba.map(|hba| hba.rules().len()), Some(0));
     }
 
     #[test]

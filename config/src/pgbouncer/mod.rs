@@ -98,12 +98,18 @@ pub(crate) fn is_held(setting: &str) -> bool {
     to_config::HELD.contains(&setting)
 }
 
-/// The rules that authentication goes by, if it goes by rules.
+/// The rules that authentication goes by, if it goes by rules. Lines that are wrong are left out, as by PgBouncer.
 fn hba(settings: &Settings, files: &dyn Files, report: &Report) -> Option<Hba> {
     let auth = &settings.auth;
     let path = auth.auth_hba_file.as_ref().filter(|_| auth.auth_type.method() == AuthMethod::Hba)?;
-    let read = Hba::read(path, auth.auth_ident_file.as_deref(), files);
-    read.map_err(|problems| report.adopt(problems)).ok()
+    let (hba, problems) = Hba::read_what_can_be(path, auth.auth_ident_file.as_deref(), files);
+    for Problem { place, message } in problems {
+        match place {
+            Place::Spot { .. } => report.warn(&place, format!("{message}; the line is left out")),
+            Place::File { .. } | Place::Environment { .. } => report.warn(&place, message),
+        }
+    }
+    Some(hba)
 }
 
 impl Pgbouncer {

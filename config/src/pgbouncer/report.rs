@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 
-use crate::problems::{Place, Problem, Problems};
+use crate::problems::{Place, Problem};
 
 /// Text with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +41,6 @@ impl Report {
     /// What keeps the file from being run.
     pub(super) fn problem(&self, place: &Place, message: impl Display) {
         self.problems.borrow_mut().push(problem(place, message));
-    }
-
-    /// What another file's reader found.
-    pub(super) fn adopt(&self, problems: Problems) {
-        self.problems.borrow_mut().extend(problems);
     }
 
     /// What is odd and does not.

@@ -90,7 +90,7 @@ pub(super) const HELD: [&str; 61] = [
 ];
 
 /// Settings that are carried out as the file has them, where a configuration comes from one.
-pub(super) const CARRIED: [&str; 14] = [
+pub(super) const CARRIED: [&str; 24] = [
     "application_name_add_host",
     "conffile",
     "disable_pqexec",
@@ -101,7 +101,17 @@ pub(super) const CARRIED: [&str; 14] = [
     "log_stats",
     "logfile",
     "login_notify_message",
+    "max_packet_size",
+    "pool_idle_timeout",
+    "query_wait_notify",
+    "scram_iterations",
+    "server_fast_close",
+    "server_reset_query_always",
     "stats_period",
+    "suspend_timeout",
+    "syslog",
+    "syslog_facility",
+    "syslog_ident",
     "track_extra_parameters",
     "user",
     "verbose",
@@ -310,6 +320,7 @@ impl Pgbouncer {
             host,
             balances: database.load_balance_hosts == LoadBalanceHosts::RoundRobin && !hosts.is_empty(),
             others: hosts,
+            target: database.target_session_attrs,
             port: database.port,
             dbname: database.dbname.clone().unwrap_or_else(|| database.name.clone()),
             user: None,

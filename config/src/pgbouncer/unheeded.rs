@@ -5,18 +5,20 @@ use super::Pgbouncer;
 use super::report::Report;
 
 const BUFFERS: &str = "buffers are lent as they are needed";
-const RESOLVER: &str = "names are resolved as the system does it";
+const RESOLVER: &str = "names are resolved as the system does it, for each connection anew";
 const CIPHERS: &str = "the TLS library has no weak ciphers or curves to choose from";
 const WINDOWS: &str = "there is no Windows service";
 const LDAP: &str = "auth_type ldap is not supported";
 
 /// Settings and why they have no meaning. `login_notify_message` and the like are not here: they can be carried out.
-pub(super) const UNHEEDED: [(&str, &str); 12] = [
+pub(super) const UNHEEDED: [(&str, &str); 14] = [
     ("auth_ldap_options", LDAP),
     ("client_tls13_ciphers", CIPHERS),
     ("client_tls_ciphers", CIPHERS),
     ("client_tls_dheparams", CIPHERS),
     ("client_tls_ecdhcurve", CIPHERS),
+    ("dns_max_ttl", RESOLVER),
+    ("dns_nxdomain_ttl", RESOLVER),
     ("dns_zone_check_period", RESOLVER),
     ("job_name", WINDOWS),
     ("pkt_buf", BUFFERS),
@@ -73,7 +75,7 @@ mod tests {
             "p.ini:5:11: pkt_buf has no effect: buffers are lent as they are needed\n\
              p.ini:7:16: job_name has no effect: there is no Windows service\n\
              p.ini:9:22: server_tls_ciphers has no effect: the TLS library has no weak ciphers or curves to choose from\n\
-             p.ini:10:15: resolv_conf has no effect: names are resolved as the system does it\n\
+             p.ini:10:15: resolv_conf has no effect: names are resolved as the system does it, for each connection anew\n\
              p.ini:12:24: TLS 1.0 and 1.1 are not spoken"
         );
     }

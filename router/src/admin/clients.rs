@@ -36,6 +36,8 @@ pub struct Entrance {
     pub database: String,
     /// As the startup message gave it.
     pub application_name: String,
+    /// Its process is of the operating system's user that this one is.
+    pub is_owner: bool,
 }
 
 /// A client that has logged in.
@@ -101,7 +103,7 @@ impl Client {
     }
 
     /// Its session's handle; none for a client of the admin database.
-    pub(super) fn handle(&self) -> Option<&Arc<ClientHandle>> {
+    pub(crate) fn handle(&self) -> Option<&Arc<ClientHandle>> {
         match self.server.get() {
             Some(Served::Session(handle)) => Some(handle),
             _ => None,

@@ -3,6 +3,7 @@
 use super::clients::Client;
 use super::command::Command;
 use super::extended::Extended;
+use super::tally::Count;
 use super::{answer as answers, run, standing};
 use crate::error::ClientError;
 use crate::handle::Reason;
@@ -10,8 +11,8 @@ use crate::proxy::{Phase, Proxy};
 use crate::reply;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::cancel::BackendKey;
-use shardway_pool::frame;
 use shardway_pool::wire::Wire;
+use shardway_pool::{frame, server};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ const PARAMETERS: [(&str, &str); 7] = [
 pub struct Console {
     /// Who it is.
     pub(super) user: String,
+    /// The operating system's user is the process's own: it may do everything.
+    pub(super) is_owner: bool,
     cancelled: Notify,
     killed: Notify,
 }
@@ -77,15 +80,15 @@ pub(crate) async fn serve<T>(
     wire: &mut Wire,
     client: &Client,
 ) -> Result<Option<T>, ClientError> {
-    let user = client.who.user.clone();
-    let console = Arc::new(Console { user, cancelled: Notify::new(), killed: Notify::new() });
+    let (user, is_owner) = (client.who.user.clone(), client.who.is_owner);
+    let console = Arc::new(Console { user, is_owner, cancelled: Notify::new(), killed: Notify::new() });
     client.has_console(&console);
     let listed = Listed { proxy, key: proxy.new_key() };
     proxy.admin.list_console(listed.key, Some(console.clone()));
     PARAMETERS.iter().for_each(|(name, value)| reply::parameter(&mut wire.output, name, value));
     reply::backend_key(&mut wire.output, listed.key);
     reply::ready(&mut wire.output, b'I');
-    let mut extended = Extended::default();
+    let (mut extended, mut counted) = (Extended::default(), false);
     let mut phase = proxy.phase();
     loop {
         // What is pipelined is answered in one write.
@@ -110,6 +113,9 @@ pub(crate) async fn serve<T>(
         if tag == b'X' {
             return Ok(None);
         }
+        if !std::mem::replace(&mut counted, true) {
+            count(proxy);
+        }
         // Apart, so that a client that leaves while its command waits is noticed.
         let mut out = std::mem::take(&mut wire.output);
         let answered = tokio::select! {
@@ -121,6 +127,13 @@ pub(crate) async fn serve<T>(
         wire.output = out;
         answered?;
     }
+}
+
+/// PgBouncer's statistics have one transaction of one query for each client of the console that has asked for anything.
+fn count(proxy: &Proxy) {
+    // Only the thread that this runs on adds to it.
+    let tally = proxy.admin.tallies.of(proxy.world().console(), server::worker());
+    [Count::Transactions, Count::Queries].into_iter().for_each(|count| tally.add(count, 1));
 }
 
 /// Answers one message. Errors end the connection.
@@ -161,6 +174,16 @@ async fn simple(proxy: &Arc<Proxy>, out: &mut Buffer, console: &Console, body: &
     reply::ready(out, b'I');
 }
 
+/// A command that is unknown is told as it was said.
+pub(super) fn whole(error: ClientError, text: &str) -> ClientError {
+    match error.message.starts_with("invalid command") {
+        true => {
+            ClientError { message: format!("invalid command '{}', use SHOW HELP;", text.trim()), ..error }
+        }
+        false => error,
+    }
+}
+
 async fn query(
     proxy: &Arc<Proxy>,
     out: &mut Buffer,
@@ -172,7 +195,7 @@ async fn query(
         out.extend(reply::EMPTY_QUERY);
         return Ok(());
     }
-    let columns = run::columns(&command)?;
+    let columns = run::columns(&command).map_err(|error| whole(error, text))?;
     let answer = run::run(proxy, console, &command).await?;
     answers::write(out, columns, &answer);
     Ok(())

@@ -1,5 +1,5 @@
 //! What the admin database keeps between commands: who is connected, what was counted, what is disabled or stands
-//! still, and which pools RECONNECT has given up.
+//! still, and which pools RECONNECT or RELOAD has given up.
 
 use super::clients::Clients;
 use super::console::Console;
@@ -9,6 +9,7 @@ use crate::error::ClientError;
 use crate::proxy::{Proxy, World};
 use shardway_pool::Pool;
 use shardway_pool::cancel::{BackendKey, CancelTarget};
+use shardway_pool::shard::Server;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub(super) const STATS_PERIOD: Duration = Duration::from_secs(60);
 /// How often commands look that wait for something.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-/// A pool that RECONNECT has given up, with its database and its user.
+/// A pool that RECONNECT or RELOAD has given up, with its database and its user.
 type GivenUp = (String, String, Arc<Pool>);
 
 /// The admin database's own state; part of the process's.
@@ -33,7 +34,7 @@ pub struct Desk {
     standing: Mutex<Standing>,
     /// Admins by their cancel keys.
     consoles: Mutex<HashMap<(u32, u32), Arc<Console>>>,
-    /// Pools that RECONNECT retired, by database, until their last server is closed.
+    /// Pools that RECONNECT or RELOAD retired, by database, until their last server is closed.
     closing: Mutex<Vec<GivenUp>>,
     /// Numbers of servers that somebody has looked at.
     numbers: Mutex<HashMap<usize, (u64, Weak<CancelTarget>)>>,
@@ -66,9 +67,9 @@ impl Desk {
         self.consoles().get(&(key.pid, key.secret)).cloned()
     }
 
-    /// Whether no admin is connected.
-    pub(super) fn has_no_console(&self) -> bool {
-        self.consoles().is_empty()
+    /// Admins that are connected.
+    pub(crate) fn consoles_open(&self) -> usize {
+        self.consoles().len()
     }
 
     fn closing(&self) -> MutexGuard<'_, Vec<GivenUp>> {
@@ -102,24 +103,27 @@ impl Desk {
     /// Gives up the pools of one database or of all: idle servers are closed now, lent ones as soon as they are given
     /// back. Sessions that remember such a pool go on with it until they see a new world.
     pub(super) fn give_up(&self, world: &World, database: Option<&str>) {
-        let mut closing = self.closing();
-        closing.retain(|(_, _, pool)| servers(pool) > 0);
         for found in world.databases.values().filter(|found| database.is_none_or(|name| name == found.name)) {
-            for server in found.servers() {
-                closing
-                    .extend(server.pools().into_iter().map(|(user, pool)| (found.name.clone(), user, pool)));
-                server.keep_pools(|_| false);
-            }
+            found.servers().for_each(|server| self.give_up_pools(&found.name, server, |_| false));
         }
     }
 
-    /// Servers of a database that RECONNECT gave up and that still work for a client.
+    /// The same of one server's pools, but for those of users that stay.
+    pub(crate) fn give_up_pools(&self, database: &str, server: &Server, stays: impl Fn(&str) -> bool) {
+        let mut closing = self.closing();
+        closing.retain(|(_, _, pool)| servers(pool) > 0);
+        let gone = server.pools().into_iter().filter(|(user, _)| !stays(user));
+        closing.extend(gone.map(|(user, pool)| (database.to_owned(), user, pool)));
+        server.keep_pools(stays);
+    }
+
+    /// Servers of a database that were given up and that still work for a client.
     pub(super) fn close_needed(&self, database: Option<&str>) -> usize {
         let meant = |name: &str| database.is_none_or(|wanted| wanted == name);
         self.closing().iter().filter(|(name, ..)| meant(name)).map(|(.., pool)| servers(pool)).sum()
     }
 
-    /// Pools that RECONNECT gave up and that clients still use.
+    /// Pools that were given up and that clients still use.
     pub(super) fn given_up(&self) -> Vec<GivenUp> {
         self.closing().iter().filter(|(.., pool)| servers(pool) > 0).cloned().collect()
     }

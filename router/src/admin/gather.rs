@@ -59,10 +59,10 @@ fn client_row(client: Arc<Client>, now: Now) -> ClientRow {
     }
 }
 
-/// A client of the admin database works for itself.
+/// A client of the admin database has no server, and is idle in PgBouncer's terms whatever it does.
 fn console_row(client: Arc<Client>) -> ClientRow {
     ClientRow {
-        state: ClientState::Active,
+        state: ClientState::Idle,
         links: Vec::new(),
         request_time: Some(SystemTime::now()),
         wait: Duration::ZERO,
@@ -81,7 +81,7 @@ fn pool_user(world: &World, database: &Database, user: &str) -> String {
     }
 }
 
-/// Pools with their databases and users, those included that RECONNECT gave up and that clients still use.
+/// Pools with their databases and users, those included that were given up and that clients still use.
 fn every_pool(proxy: &Proxy, world: &World) -> Vec<(String, String, Arc<Pool>)> {
     let mut pools = Vec::new();
     for database in by_name(world) {
@@ -190,7 +190,7 @@ pub fn sum(a: PoolStats, b: PoolStats) -> PoolStats {
     }
 }
 
-/// What was counted for each configured database.
+/// What was counted for each configured database, and for the console.
 pub fn stats(proxy: &Proxy) -> BTreeMap<String, StatsRow> {
     let totals = proxy.admin.tallies.totals();
     let (before, past) = proxy.admin.tallies.before(Instant::now());
@@ -198,7 +198,10 @@ pub fn stats(proxy: &Proxy) -> BTreeMap<String, StatsRow> {
         let (now, old) = (totals.get(name).copied(), before.get(name).copied());
         (name.clone(), counted(now.unwrap_or_default(), &old.unwrap_or_default(), past))
     };
-    proxy.world().databases.keys().map(row).collect()
+    let world = proxy.world();
+    let mut rows: BTreeMap<_, _> = world.databases.keys().map(row).collect();
+    rows.entry(world.console().to_owned()).or_insert_with_key(|name| row(name).1);
+    rows
 }
 
 /// The same over all databases, those included that are configured no more.

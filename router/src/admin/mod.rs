@@ -16,7 +16,7 @@
 //! | `recv_pos` … `send_avail` | 0 | buffers are lent while there is work |
 //! | `free_clients`, `free_servers`, `dns_*`, `peers` | 0 | nothing of the kind is kept |
 //! | SHOW MEM, DNS_HOSTS, DNS_ZONES, PEERS, PEER_POOLS | no rows | the same |
-//! | the admin database's sizes and limits | 0 | it has no servers |
+//! | the admin database's sizes and limits | those of any, `pool_size` 2 | it has no servers |
 //!
 //! A database spread over shards counts as one: its pools are all those of all its shards.
 
@@ -61,7 +61,7 @@ const HELP: &str = "
 \tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
 \tSHOW DNS_HOSTS|DNS_ZONES
 \tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
-\tSHOW SHARDS|REPLICAS|TABLES
+\tSHOW SHARDS|REPLICAS|TABLES|TWO_PHASE
 \tSHOW ROUTE '<statement>'
 \tSET key = arg
 \tRELOAD

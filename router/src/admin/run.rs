@@ -32,7 +32,7 @@ pub(super) async fn run(
     command: &Command,
 ) -> Result<Answer, ClientError> {
     let (world, user) = (proxy.world(), console.user.as_str());
-    if !world.is_stats(user) {
+    if !console.is_owner && !world.is_stats(user) {
         // A reload took the right away.
         return Err(ClientError::error("42501", format!("user \"{user}\" may not use the admin database")));
     }
@@ -42,7 +42,9 @@ pub(super) async fn run(
         Command::Set(change) if is_fake(&change.key) => {
             return Ok(Answer { notice: Some(("SET ignored", "")), ..Answer::tag("SET") });
         }
-        _ if !world.is_admin(user) => return Err(ClientError::error("42501", "admin access needed")),
+        _ if !console.is_owner && !world.is_admin(user) => {
+            return Err(ClientError::error("42501", "admin access needed"));
+        }
         _ => {}
     }
     tracing::info!(user, "admin: {command}");
@@ -68,7 +70,7 @@ async fn act(proxy: &Arc<Proxy>, command: &Command) -> Result<Answer, ClientErro
     make_known(proxy, command).await?;
     match command {
         Command::Set(change) => return set(proxy, change).await,
-        Command::Reload => reload::reload(proxy).await.map_err(|problems| not_taken(&problems))?,
+        Command::Reload => reload::reload(proxy).await.map_err(|problems| not_taken(proxy, &problems))?,
         Command::Disable(name) => proxy.admin.disable(known(proxy, name, "disable")?),
         Command::Enable(name) => proxy.admin.enable(known(proxy, name, "enable")?),
         Command::Reconnect(name) => {
@@ -83,7 +85,7 @@ async fn act(proxy: &Arc<Proxy>, command: &Command) -> Result<Answer, ClientErro
         Command::KillClient(id) => standing::kill_client(proxy, *id)?,
         Command::Suspend => standing::suspend(proxy).await?,
         Command::Shutdown(Shutdown::Immediate) => proxy.enter(Phase::Stopping),
-        Command::Shutdown(Shutdown::Servers) => standing::drain(proxy),
+        Command::Shutdown(Shutdown::Servers) => standing::drain(proxy, Phase::Releasing),
         Command::Shutdown(Shutdown::Clients) => proxy.enter(Phase::Leaving),
         Command::Empty | Command::Show(_) | Command::Route(_) => {}
     }
@@ -107,7 +109,10 @@ async fn make_known(proxy: &Arc<Proxy>, command: &Command) -> Result<(), ClientE
     Ok(())
 }
 
-fn not_taken(problems: &str) -> ClientError {
+fn not_taken(proxy: &Proxy, problems: &str) -> ClientError {
+    if proxy.world().ini().is_some() {
+        return ClientError::error("F0000", "RELOAD failed, see logs for additional details").hint(problems);
+    }
     ClientError::error("F0000", format!("the configuration was not taken: {problems}"))
 }
 
@@ -131,7 +136,7 @@ async fn set(proxy: &Arc<Proxy>, change: &SettingWrite) -> Result<Answer, Client
     if proxy.world().config.pgbouncer.is_some() {
         reload::set_pgbouncer(proxy, &change.key, &change.value)
             .await
-            .map_err(|problem| ClientError::error("22023", format!("SET failed: {problem}")))?;
+            .map_err(|problem| ClientError::error("22023", "SET failed").hint(problem))?;
         return Ok(Answer::set(change));
     }
     let Some(setting) = settings::find(&change.key) else {

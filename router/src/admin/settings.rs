@@ -148,7 +148,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     fixed("so_reuseport", |c| i32::from(c.server.sockets.so_reuseport).to_string()),
     fixed("stats_period", |_| seconds(&super::desk::STATS_PERIOD)),
     read("stats_users", |c| c.server.stats_users.join(", ")),
-    fixed("suspend_timeout", |_| seconds(&super::standing::SUSPEND_TIMEOUT)),
+    fixed("suspend_timeout", |_| seconds(&crate::ini::SUSPEND_TIMEOUT)),
     fixed("tcp_defer_accept", |c| i32::from(c.server.sockets.tcp_defer_accept).to_string()),
     fixed("tcp_keepalive", |c| i32::from(c.server.sockets.tcp.keepalive.is_some()).to_string()),
     fixed("tcp_keepcnt", |c| keepalive(c).count.to_string()),

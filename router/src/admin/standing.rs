@@ -14,9 +14,6 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long SUSPEND waits for clients that do not take what was sent to them (PgBouncer's `suspend_timeout`).
-pub(super) const SUSPEND_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long KILL waits for its clients to be gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -178,11 +175,11 @@ pub(super) async fn suspend(proxy: &Proxy) -> Result<(), ClientError> {
         proxy.enter(Phase::Suspended);
         proxy.client_handles().iter().for_each(|handle| handle.hold_still());
     }
-    let until = Instant::now() + SUSPEND_TIMEOUT;
+    let (since, limit) = (Instant::now(), proxy.world().suspend_timeout());
     while mode(proxy) == Mode::Suspended {
         let mut restless = proxy.client_handles();
         restless.retain(|handle| !handle.is_still());
-        let late = Instant::now() > until;
+        let late = !limit.is_zero() && since.elapsed() > limit;
         if restless.is_empty() && (late || logging_in(proxy) == 0) {
             return Ok(());
         }
@@ -233,10 +230,13 @@ pub(super) fn kill_client(proxy: &Proxy, id: u64) -> Result<(), ClientError> {
     }
 }
 
-/// SHUTDOWN WAIT_FOR_SERVERS: clients in a transaction finish it, all others go. Those who wait for servers of a paused
-/// database would wait in vain.
-pub(crate) fn drain(proxy: &Proxy) {
-    proxy.enter(Phase::Draining);
+/// The process ends when clients have gone: as soon as they hold no server (SHUTDOWN WAIT_FOR_SERVERS,
+/// [`Phase::Releasing`]), or are in no transaction. Those who wait for servers of a paused database would wait in vain.
+///
+/// PgBouncer keeps a client that has no server connected until it asks for one, and then tells it that the server is
+/// shutting down; here it is told at once.
+pub(crate) fn drain(proxy: &Proxy, phase: Phase) {
+    proxy.enter(phase);
     let standing = proxy.admin.standing();
     for client in proxy.admin.clients.all().iter().filter(|client| standing.holds(&client.who.database)) {
         if client.handle().is_some_and(|handle| handle.waiting_since().is_some()) {
@@ -245,11 +245,15 @@ pub(crate) fn drain(proxy: &Proxy) {
     }
 }
 
-/// A cancel request: if its key is an admin's, that one's command is given up, and the process goes on.
+/// A cancel request: if its key is of the admin database, that one's command is given up; and if it is an admin's, the
+/// process goes on. Who may only look can't end a pause that way.
 pub(crate) fn cancel(proxy: &Proxy, key: BackendKey) {
     let Some(console) = proxy.admin.console(key) else { return };
     // First, so that the command does not end for another reason.
     console.cancel();
+    if !proxy.world().is_admin(&console.user) {
+        return;
+    }
     let mut standing = proxy.admin.standing();
     if standing.mode != Mode::Active && !proxy.stage().is_ending() {
         go_on(proxy, &mut standing);
@@ -259,7 +263,7 @@ pub(crate) fn cancel(proxy: &Proxy, key: BackendKey) {
 /// An admin has left: a suspension does not outlast the last one.
 pub(super) fn admin_left(proxy: &Proxy) {
     let mut standing = proxy.admin.standing();
-    if standing.mode == Mode::Suspended && proxy.admin.has_no_console() {
+    if standing.mode == Mode::Suspended && proxy.admin.consoles_open() == 0 {
         tracing::info!("admin disappeared when suspended, doing RESUME");
         go_on(proxy, &mut standing);
     }

@@ -10,6 +10,7 @@ use super::deps::ReadSet;
 use super::key::CacheKey;
 use super::l1::L1;
 use super::l2::{L2, Marks, Read};
+use super::local::Local;
 use super::versions::Snapshot;
 
 /// What to do after a miss.
@@ -26,6 +27,8 @@ pub enum Fill {
 /// The right to keep one answer: what was true before the question was sent.
 pub struct FillTicket {
     key: Box<[u8]>,
+    /// Whose versions the snapshot is of.
+    local: Arc<Local>,
     taken: Instant,
     snapshot: Snapshot,
     /// The same at Redis, where there is one.
@@ -50,7 +53,13 @@ impl Cache {
         }
         // Before L2 is asked as well: its answer goes to L1, and is out of date there by the same rule.
         let Some(snapshot) = self.local.versions.snapshot(reads) else { return Fill::Bypass };
-        let ticket = FillTicket { key: key.as_bytes().into(), taken: Instant::now(), snapshot, shared: None };
+        let ticket = FillTicket {
+            key: key.as_bytes().into(),
+            local: self.local.clone(),
+            taken: Instant::now(),
+            snapshot,
+            shared: None,
+        };
         let Some(l2) = self.l2.load_full() else { return Fill::Ticket(ticket) };
         match l2.read(key.as_bytes(), reads).await {
             Some(Read::Hit { answer, left }) => self.fill_from_l2(&l1, ticket, answer, left),
@@ -87,6 +96,10 @@ impl Cache {
     }
 
     fn keep(&self, ticket: FillTicket, answer: &[u8], ttl: Option<Duration>) -> Option<()> {
+        // Another cache, from before this one was switched on: its versions say nothing here.
+        if !Arc::ptr_eq(&ticket.local, &self.local) {
+            return None;
+        }
         let l1 = self.local.l1.load_full().filter(|l1| l1.takes(answer.len()))?;
         let ttl = l1.time_left(ttl, ticket.taken.elapsed())?;
         // Only to save the work: were it to come true a moment later, the lookup would still see it.

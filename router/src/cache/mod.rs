@@ -156,6 +156,11 @@ impl Cache {
     }
 }
 
+/// A client for the Redis at this URL, in the protocol that news are pushed in. Errors: the URL is of no use.
+pub fn redis_client(url: &str) -> Result<redis::Client, redis::RedisError> {
+    l2::client(url)
+}
+
 /// Who switched the cache off has no use for Redis.
 fn redis_url(settings: &Settings) -> Option<&str> {
     settings.redis_url.as_deref().filter(|_| settings.enabled)

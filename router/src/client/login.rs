@@ -16,12 +16,27 @@ use shardway_pool::tls::{TlsStream, certificate};
 use shardway_pool::wire::Wire;
 use std::sync::Arc;
 
-/// Lets the client prove who it is, and says AuthenticationOk.
-pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &Hello) -> Result<(), Rejected> {
+/// Lets the client prove who it is, and says AuthenticationOk. Gives whether it is the console's owner: as with PgBouncer,
+/// the operating system's user that the process is may use the console as `pgbouncer`, and proves that by a Unix socket.
+pub(super) async fn authenticate(
+    proxy: &Arc<Proxy>,
+    wire: &mut Wire,
+    hello: &Hello,
+) -> Result<bool, Rejected> {
     let world = proxy.world();
+    if super::is_console(&world, hello) && super::is_admin(&hello.user) && peer::is_ours(&wire.stream) {
+        tracing::info!(user = hello.user, "access to the console from our own user by a Unix socket");
+        reply::authentication(&mut wire.output, &0u32.to_be_bytes());
+        return Ok(true);
+    }
     let server = &world.config.server;
     let peer = peer::of(&wire.stream, hello)?;
-    let demand = hba::demand(server.auth, server.hba.as_ref(), &peer).map_err(unwanted)?;
+    let demand = hba::demand(server.auth, server.hba.as_ref(), &peer).map_err(|reason| {
+        // Who may not use the console is told so first, whatever the rules say.
+        let bars = super::is_console(&world, hello) && world.users.contains_key(&hello.user);
+        let error = unwanted(reason);
+        if bars && !world.is_stats(&hello.user) { error.or_poolers("not allowed") } else { error }
+    })?;
     let certificate = wire.stream.tls().and_then(TlsStream::peer_certificate);
     if demand.certificate != Certificate::Unasked && certificate.is_none() {
         return Err(unwanted(Unwanted::NoCertificate).into());
@@ -37,7 +52,7 @@ pub(super) async fn authenticate(proxy: &Arc<Proxy>, wire: &mut Wire, hello: &He
     may_enter(proxy, &world, hello, &claimed)?;
     claimed.proven(&world, &hello.database);
     reply::authentication(&mut wire.output, &0u32.to_be_bytes());
-    Ok(())
+    Ok(false)
 }
 
 /// Who the client says it is. That it can't be found out is for the log alone: nobody knows yet who asks.
@@ -76,7 +91,11 @@ async fn by_password(
                 let body = answer(wire, state.max_body()).await?;
                 step = state.step(&body).map_err(|e| {
                     tracing::info!(user = hello.user, "login failed: {e}");
-                    ClientError::fatal(e.sqlstate(), e.to_string())
+                    let error = ClientError::fatal(e.sqlstate(), e.to_string());
+                    match e.poolers(&request) {
+                        Some(message) => error.or_poolers(message),
+                        None => error,
+                    }
                 })?;
             }
             Step::Done { client_key, final_message } => {
@@ -104,7 +123,7 @@ async fn by_peer(wire: &Wire, hello: &Hello, map: &UserMap) -> Result<(), Reject
     let system_user = system_user.unwrap_or_default();
     tracing::info!(user = hello.user, system_user, "login failed: the peer may not be this user");
     let message = format!("Peer authentication failed for user \"{}\"", hello.user);
-    Err(ClientError::fatal("28000", message).into())
+    Err(ClientError::fatal("28000", message).or_poolers("unix socket login rejected").into())
 }
 
 /// The certificate's CN has to be, or to be mapped to, the user.
@@ -117,24 +136,26 @@ fn by_certificate(stream: &Stream, hello: &Hello, map: &UserMap) -> Result<(), C
     let common_name = name.unwrap_or_default();
     tracing::info!(user = hello.user, common_name, "login failed: the certificate is another user's");
     let message = format!("certificate authentication failed for user \"{}\"", hello.user);
-    Err(ClientError::fatal("28000", message))
+    Err(ClientError::fatal("28000", message).or_poolers("certificate authentication failed"))
 }
 
 fn unwanted(reason: Unwanted) -> ClientError {
-    ClientError::fatal(reason.sqlstate(), reason.to_string())
+    ClientError::fatal(reason.sqlstate(), reason.to_string()).or_poolers(reason.poolers())
 }
 
 /// Under trust, a user that the configuration does not name may not enter either, as in PgBouncer.
 fn may_enter(proxy: &Proxy, world: &World, hello: &Hello, claimed: &Claimed) -> Result<(), ClientError> {
     let admin = super::is_admin(&hello.database) && !world.databases.contains_key(&hello.database);
+    let is_nobody = claimed.user.is_none() && !world.has_user(&hello.database, &hello.user);
+    const NOBODY: &str = "\"trust\" authentication failed";
     if admin && !world.is_stats(&hello.user) {
-        return Err(ClientError::fatal(
-            "42501",
-            format!("user \"{}\" may not use the admin database", hello.user),
-        ));
+        let message = format!("user \"{}\" may not use the admin database", hello.user);
+        let poolers = if is_nobody { NOBODY } else { "not allowed" };
+        return Err(ClientError::fatal("42501", message).or_poolers(poolers));
     }
-    if !admin && claimed.user.is_none() && !world.has_user(&hello.database, &hello.user) {
-        return Err(ClientError::fatal("28000", format!("role \"{}\" does not exist", hello.user)));
+    if !admin && is_nobody {
+        let message = format!("role \"{}\" does not exist", hello.user);
+        return Err(ClientError::fatal("28000", message).or_poolers(NOBODY));
     }
     let named = world.databases.get(&hello.database).map(|database| &database.config);
     if world.config.server.auth == AuthMethod::Any

@@ -29,7 +29,7 @@ use startup::Hello;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Why a client never became a session.
@@ -68,6 +68,7 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
     let mut counted = Counted(proxy.clone(), None);
     let mut wire = Wire::new(stream);
     let limit = proxy.world().config.server.client_login_timeout;
+    let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
     let limit = if limit.is_zero() { Duration::from_secs(3600) } else { limit };
     let full = before >= proxy.world().config.server.max_client_conn;
     let mut phase = proxy.phase();
@@ -81,12 +82,13 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
         }
     };
     match entered {
-        Ok((hello, place)) => {
-            counted.1 = place;
-            Box::pin(converse(proxy, wire, hello, counted, here)).await;
+        Ok(mut entry) => {
+            counted.1 = entry.place.take();
+            Box::pin(converse(proxy, wire, entry, counted, here, deadline)).await;
         }
         Err(Rejected::Gone) => {}
         Err(Rejected::Error(error)) => {
+            let error = proxy.world().worded(error);
             proxy.metrics.login_failures.inc();
             let logging =
                 proxy.world().config.pgbouncer.as_ref().map(|ini| ini.settings.logging.log_pooler_errors);
@@ -106,8 +108,16 @@ async fn too_late(phase: &mut watch::Receiver<Phase>) {
     let _ = tokio::time::timeout(FIRST_WORDS, stopping).await;
 }
 
+/// A client that is let in.
+struct Entry {
+    hello: Hello,
+    place: Option<Place>,
+    /// See [`login::authenticate`].
+    is_owner: bool,
+}
+
 /// Startup and authentication.
-async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<(Hello, Option<Place>), Rejected> {
+async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Entry, Rejected> {
     let hello = startup::hello(proxy, wire).await?;
     if !hello.unknown_options.is_empty() || hello.minor > 0 {
         // Before anything about who the client is: libpq expects it there.
@@ -122,15 +132,23 @@ async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<(Hello
         true => None,
         false => Some(Place::take(proxy, &world, &hello.database, &hello.user)?),
     };
-    login::authenticate(proxy, wire, &hello).await?;
-    Ok((hello, place))
+    let is_owner = login::authenticate(proxy, wire, &hello).await?;
+    Ok(Entry { hello, place, is_owner })
 }
 
 /// The admin console, or a session: that is a task of its own, so that an idle client is no more than its session.
-async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello, counted: Counted, here: WorkerId) {
-    let world = proxy.world();
+/// Until `deadline` it may wait for a server that says how to greet it.
+async fn converse(
+    proxy: Arc<Proxy>,
+    mut wire: Wire,
+    entry: Entry,
+    counted: Counted,
+    here: WorkerId,
+    deadline: Option<Instant>,
+) {
+    let (world, hello) = (proxy.world(), entry.hello);
     let is_console = is_console(&world, &hello);
-    let seat = proxy.admin.clients.enter(entrance(&hello, is_console), &wire.stream);
+    let seat = proxy.admin.clients.enter(entrance(&world, &hello, is_console, entry.is_owner), &wire.stream);
     let presence = Presence::new(proxy.clone(), counted, seat);
     presence.seat.client.log_entrance(&world);
     let outcome = if is_console {
@@ -142,7 +160,13 @@ async fn converse(proxy: Arc<Proxy>, mut wire: Wire, hello: Hello, counted: Coun
         Ok(Some(greeting)) => {
             presence.seat.client.is_served_by(&greeting.cancel);
             let mut session = Session::new(proxy.clone(), world, wire, greeting);
-            match session.welcome(here).await {
+            let welcomed = match deadline {
+                None => session.welcome(here).await,
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), session.welcome(here))
+                    .await
+                    .unwrap_or_else(|_| Err(server_down())),
+            };
+            match welcomed {
                 Ok(()) => stay(session, presence, here, here),
                 Err(error) => {
                     proxy.metrics.login_failures.inc();
@@ -193,12 +217,13 @@ fn stay(session: Box<Session>, presence: Presence, from: WorkerId, on: WorkerId)
 }
 
 /// Who comes in, for SHOW CLIENTS.
-fn entrance(hello: &Hello, is_console: bool) -> Entrance {
-    let database = if is_console { ADMIN_DATABASE } else { &hello.database };
+fn entrance(world: &World, hello: &Hello, is_console: bool, is_owner: bool) -> Entrance {
+    let database = if is_console { world.console() } else { &hello.database };
     Entrance {
         user: hello.user.clone(),
         database: database.to_owned(),
         application_name: hello.settings.value("application_name").unwrap_or_default().to_owned(),
+        is_owner,
     }
 }
 
@@ -238,6 +263,11 @@ async fn open(
     }
     let (key, cancel) = proxy.register();
     Ok(Some(crate::session::Greeting { user: hello.user, database, settings: hello.settings, key, cancel }))
+}
+
+/// The time for the login went by in waiting for a server; in PgBouncer's words.
+fn server_down() -> ClientError {
+    ClientError::fatal("08P01", "client_login_timeout (server down)")
 }
 
 /// In PgBouncer's words where it is in its place.

@@ -25,6 +25,13 @@ pub(super) async fn system_user(stream: &Stream) -> Option<String> {
     tokio::task::spawn_blocking(move || name_of(uid)).await.ok().flatten()
 }
 
+/// Whether the process at the other end is of the operating system's user that this one is.
+pub(super) fn is_ours(stream: &Stream) -> bool {
+    let Stream::Unix(socket) = stream else { return false };
+    // SAFETY: getuid(2) takes nothing, touches no memory and can't fail.
+    socket.peer_cred().is_ok_and(|peer| peer.uid() == unsafe { libc::getuid() })
+}
+
 /// The name of a user's number (getpwuid_r(3)).
 fn name_of(uid: u32) -> Option<String> {
     let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();

@@ -14,6 +14,12 @@ use std::sync::Arc;
 const MAX_STARTUP: usize = 10_000;
 const GSS_REQUEST: u32 = 80_877_104;
 
+/// PgBouncer's words.
+const PARTIAL: &str = "client sent partial pkt in startup phase";
+
+/// PgBouncer's words.
+const OPTIONS: &str = "unsupported options startup parameter: only '-c config=val' is allowed";
+
 /// What a startup message asks for.
 pub(crate) struct Hello {
     /// Role.
@@ -55,7 +61,11 @@ pub(crate) async fn hello(proxy: &Arc<Proxy>, wire: &mut Wire) -> Result<Hello, 
                     version >> 16,
                     version & 0xffff
                 );
-                return Err(ClientError::fatal("0A000", message).into());
+                let error = ClientError::fatal("0A000", message);
+                let is_old = version >> 16 == 2;
+                return Err(
+                    if is_old { error.or_poolers("old V2 protocol not supported") } else { error }.into()
+                );
             }
         }
     }
@@ -69,7 +79,8 @@ async fn packet(wire: &mut Wire) -> Result<Vec<u8>, Rejected> {
     let length = frame::i32(wire.input.filled()).map_or(0, |(n, _)| n);
     let length = usize::try_from(length).unwrap_or(0);
     if !(8..=MAX_STARTUP).contains(&length) {
-        return Err(ClientError::protocol("invalid length of startup packet").into());
+        let error = ClientError::protocol("invalid length of startup packet");
+        return Err(error.or_poolers(no_packet(wire.input.filled())).into());
     }
     while wire.input.len() < length {
         wire.fill().await?;
@@ -77,6 +88,19 @@ async fn packet(wire: &mut Wire) -> Result<Vec<u8>, Rejected> {
     let body = wire.input.filled()[4..length].to_vec();
     wire.input.consume(length);
     Ok(body)
+}
+
+/// What PgBouncer says of bytes that begin no packet.
+fn no_packet(bytes: &[u8]) -> String {
+    // With a tag and a length behind it, it is a message, and comes too early.
+    if frame::peek(bytes, i32::MAX as usize).is_ok_and(|header| header.is_some_and(|header| header.tag != 0))
+    {
+        let early = bytes.first() == Some(&b'p');
+        let message = if early { "client password pkt before startup packet" } else { PARTIAL };
+        return message.to_owned();
+    }
+    let hex: String = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("bad packet header: '{hex}'")
 }
 
 fn invalid() -> ClientError {
@@ -108,7 +132,8 @@ fn startup(mut rest: &[u8], minor: u16) -> Result<Hello, ClientError> {
         rest = more;
     }
     if hello.user.is_empty() {
-        return Err(ClientError::fatal("28000", "no PostgreSQL user name specified in startup packet"));
+        let message = "no PostgreSQL user name specified in startup packet";
+        return Err(ClientError::fatal("28000", message).or_poolers("no username supplied"));
     }
     if hello.database.is_empty() {
         hello.database.clone_from(&hello.user);
@@ -165,10 +190,8 @@ fn options(settings: &mut Settings, text: &str) -> Result<(), ClientError> {
             None => word.strip_prefix("-c").map(str::to_owned),
         };
         let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) else {
-            return Err(ClientError::fatal(
-                "0A000",
-                format!("the startup option \"{word}\" is not supported"),
-            ));
+            let message = format!("the startup option \"{word}\" is not supported");
+            return Err(ClientError::fatal("0A000", message).or_poolers(OPTIONS));
         };
         settings.set_value(&name.replace('-', "_"), value);
     }

@@ -15,7 +15,11 @@ pub(super) struct Roster {
     members: HashMap<ListenerId, HashSet<Channel>>,
     /// What the server was told to listen to.
     told: HashSet<Channel>,
-    /// Channels of these that lost their last listener.
+    /// What it was told last, and was not told before.
+    begun: Vec<Channel>,
+    /// What it was told to listen to no more, last.
+    ended: Vec<Channel>,
+    /// Channels that it was told of and that lost their last listener.
     deserted: Vec<Channel>,
 }
 
@@ -26,6 +30,8 @@ impl Roster {
             channels: HashMap::new(),
             members: HashMap::new(),
             told: HashSet::new(),
+            begun: Vec::new(),
+            ended: Vec::new(),
             deserted: Vec::new(),
         }
     }
@@ -39,20 +45,33 @@ impl Roster {
     pub(super) fn commands<'a>(&mut self, wanted: impl Iterator<Item = &'a Channel>) -> String {
         let wanted: HashSet<&Channel> = wanted.collect();
         let mut sql = String::new();
+        self.begun.clear();
+        self.ended.clear();
         for channel in std::mem::take(&mut self.deserted) {
             if !wanted.contains(&channel)
                 && !self.channels.contains_key(&channel)
                 && self.told.remove(&channel)
             {
                 sql.push_str(&format!("UNLISTEN {};", channel.quoted()));
+                self.ended.push(channel);
             }
         }
         for channel in wanted {
             if self.told.insert(channel.clone()) {
                 sql.push_str(&format!("LISTEN {};", channel.quoted()));
+                self.begun.push(channel.clone());
             }
         }
         sql
+    }
+
+    /// The server did nothing of what it was told last. What it listens to for nobody it may: it is told again with the
+    /// next who leaves that channel.
+    pub(super) fn untell(&mut self) {
+        for channel in self.begun.drain(..) {
+            self.told.remove(&channel);
+        }
+        self.told.extend(self.ended.drain(..));
     }
 
     /// Whether the server listens to something that nobody wants.
@@ -149,6 +168,21 @@ mod tests {
         roster.leave(a.id(), None);
         assert_eq!(roster.commands(orders.iter()), "");
         assert!(!roster.has_deserted());
+    }
+
+    #[test]
+    fn what_the_server_refused_it_is_told_again() {
+        let mut roster = Roster::new(LinkId(1));
+        let (a, orders, news) = (mailbox(1), [channel("orders")], [channel("news")]);
+        roster.commands(orders.iter());
+        roster.join(&orders, &a);
+        roster.leave(a.id(), None);
+        assert_eq!(roster.commands(news.iter()), "UNLISTEN \"orders\";LISTEN \"news\";");
+        roster.untell();
+        assert!(!roster.has_deserted());
+        // It still listens to one, and does not to the other.
+        assert_eq!(roster.commands(orders.iter()), "");
+        assert_eq!(roster.commands(news.iter()), "LISTEN \"news\";");
     }
 
     #[test]

@@ -71,6 +71,8 @@ struct Running {
     waiting: Vec<Joining>,
     /// Those for whom the server works.
     asked: Option<Vec<Joining>>,
+    /// Why it did not do it; its ReadyForQuery is still to come.
+    refusal: Option<ClientError>,
     /// When it was asked, or said something, last.
     heard: Instant,
     /// Since when nobody listens.
@@ -95,8 +97,8 @@ impl From<io::Error> for Over {
 impl Running {
     fn new(task: Task, conn: ServerConn) -> Self {
         let (roster, now) = (Roster::new(task.id), Instant::now());
-        let (waiting, asked) = (Vec::new(), None);
-        Self { task, conn, roster, waiting, asked, heard: now, idle_since: now, greeted: false }
+        let (waiting, asked, refusal) = (Vec::new(), None, None);
+        Self { task, conn, roster, waiting, asked, refusal, heard: now, idle_since: now, greeted: false }
     }
 
     async fn run(mut self) {
@@ -185,11 +187,17 @@ impl Running {
                         self.roster.deliver(notification);
                     }
                 }
+                b'E' if !matches!(frame::error_field(body, b'V'), Some(b"FATAL" | b"PANIC")) => {
+                    self.refusal.get_or_insert_with(|| ClientError::of_server(body));
+                }
                 b'E' => {
                     let words = frame::error_field(body, b'M').unwrap_or_default();
                     return Err(Over::Lost(String::from_utf8_lossy(words).into_owned()));
                 }
-                b'Z' => self.enter(),
+                b'Z' => match self.refusal.take() {
+                    Some(error) => self.refuse(&error),
+                    None => self.enter(),
+                },
                 _ => {}
             }
             self.conn.wire.consume_message(len);
@@ -206,6 +214,16 @@ impl Running {
             if done.send(Ok(())).is_err() {
                 self.roster.leave(mailbox.id(), Some(&channels));
             }
+        }
+        self.note_use();
+    }
+
+    /// The server has done nothing of what it was asked for. Those who asked are told; nobody else missed anything.
+    fn refuse(&mut self, error: &ClientError) {
+        self.roster.untell();
+        self.greeted = false;
+        for Joining { done, .. } in self.asked.take().unwrap_or_default() {
+            let _ = done.send(Err(LinkError::Failed(error.clone())));
         }
         self.note_use();
     }

@@ -1,7 +1,9 @@
 //! From a statement's text to its [`Plan`].
 
 mod around;
+mod feeds;
 mod fields;
+mod sequences;
 mod temporary;
 
 use super::facts::Facts;
@@ -10,7 +12,7 @@ use super::query::{Analyzer, Ctes, Found, Named, is_row_by_row};
 use super::scope::relation_name;
 use super::set_config::setting_call;
 use super::traits::{Traits, advisory, looks_into_catalog, reads_by_text};
-use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter};
+use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter, spread};
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
@@ -41,10 +43,14 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
     };
     let alone = matches!(planned.route, Route::Any(_) | Route::One(_) | Route::Keyed { .. });
     let leaves = planned.copy.is_some() || planned.setting.is_some() || planned.forbidden || planned.leaves;
+    let notifies = || text.to_ascii_lowercase().contains("pg_notify");
+    let unpreparable = !schema.is_unsharded() && (planned.command == Command::Notify || notifies());
+    let leaves = leaves || unpreparable;
     let plain = planned.command == Command::Plannable && alone && !leaves && planned.unknown.is_none();
+    let plain = plain && planned.locks.is_empty();
     // A gather's errors are placed in its own text, where comments may stand that another of the template has not.
     let shareable = planned.shareable || scan.literals.is_empty() && planned.tier != Tier::Gather;
-    Plan { plain, shareable, ..planned }
+    Plan { plain, shareable, unpreparable, ..planned }
 }
 
 struct Builder<'a> {
@@ -61,11 +67,14 @@ impl Builder<'_> {
             access,
             route,
             writes: Vec::new(),
+            locks: Vec::new(),
             cacheable: None,
             copy: None,
+            objects: None,
             setting: None,
             forbidden: false,
             plain: false,
+            unpreparable: false,
             leaves: false,
             shareable: true,
             unknown: None,
@@ -128,15 +137,18 @@ impl Builder<'_> {
         }
     }
 
-    fn everywhere(&self, group: GroupId) -> Route {
-        if self.schema.is_unsharded() { Route::Any(group) } else { Route::Everywhere(group) }
-    }
-
     fn parse(&self) -> Result<Statement, Refusal> {
         let parsed = Parser::new(&PostgreSqlDialect {})
             .with_recursion_limit(MAX_DEPTH)
             .try_with_sql(self.text)
             .and_then(|mut parser| parser.parse_statements());
+        let parsed = match (parsed, spread::text::without_overriding(self.text, self.scan)) {
+            (Err(_), Some(text)) => Parser::new(&PostgreSqlDialect {})
+                .with_recursion_limit(MAX_DEPTH)
+                .try_with_sql(&text)
+                .and_then(|mut parser| parser.parse_statements()),
+            (parsed, _) => parsed,
+        };
         match parsed {
             Ok(mut statements) if statements.len() == 1 => Ok(statements.remove(0)),
             Ok(_) => Err(Refusal::unsupported("the statement could not be told apart from others")),
@@ -183,8 +195,9 @@ impl Builder<'_> {
             Ok((_, written)) if writes => (Access::Write, written),
             Ok(analyzed) => analyzed,
             Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => return self.fed_plan(command, statement, &traits, refusal),
         };
+        let feeds = command.clone();
         let mut plan = self.simple(command, access, Route::Any(GroupId(0)));
         let by_function = || traits.functions.iter().any(|name| functions.leaves_state(name));
         plan.leaves = traits.leaves || by_function();
@@ -199,7 +212,10 @@ impl Builder<'_> {
                 "the statement mentions tables in a way that is not understood",
             ));
         }
-        self.route(&mut plan, statement, &analyzer, &traits, written)?;
+        if let Err(refusal) = self.route(&mut plan, statement, &analyzer, &traits, written) {
+            return self.fed_plan(feeds, statement, &traits, refusal);
+        }
+        self.feed(&mut plan, statement, &traits);
         Ok(plan)
     }
 
@@ -209,13 +225,17 @@ impl Builder<'_> {
         statement: &Statement,
         analyzer: &Analyzer<'_>,
         traits: &Traits,
-        written: dml::Written,
+        mut written: dml::Written,
     ) -> Result<(), Refusal> {
         let found = &analyzer.found;
         if let Some(name) = function_as_field(statement, &found.named, &self.schema.functions) {
             return Err(Refusal::unsupported(format!("function {name}, called as if it were a column,")));
         }
-        self.check_functions(traits, found)?;
+        if self.counts(plan, statement, traits, found)? {
+            return Ok(());
+        }
+        let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
+        self.check_functions(traits, found, writes_reference)?;
         let group = one_group(found)?;
         let mut pins: Vec<Pin> = Vec::new();
         for sharded in &found.sharded {
@@ -228,13 +248,18 @@ impl Builder<'_> {
             (written.stored.clone(), written.table.as_ref().and_then(|t| t.key_oid()))
         {
             analyzer.settle(&mut pin, oid);
+            written.stored = Some(pin.clone());
             pins.push(pin);
         }
         pins.dedup();
         let all_pinned = found.sharded.iter().all(|s| s.pin.is_some());
-        let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
-        plan.route = if writes_reference {
-            self.everywhere(group)
+        // The table that is written is named first.
+        let pin_of_target =
+            found.sharded.first().and_then(|target| target.pin.as_ref()).and(pins.first()).cloned();
+        let spread =
+            |written| self.spread(statement, written, group, analyzer, traits, pin_of_target.as_ref());
+        plan.route = if writes_reference || written.moves && !(all_pinned && written.stored.is_some()) {
+            Route::Across(spread(&written)?)
         } else if let Some(place) = one_place(found)? {
             if let (Statement::Query(query), false) = (statement, found.sharded.is_empty()) {
                 let across = self.gather(query, group, Some(place.shard), analyzer, traits)?;
@@ -250,6 +275,10 @@ impl Builder<'_> {
         } else if found.sharded.is_empty() && pins.is_empty() {
             // Object ids differ from shard to shard: whoever looks into the catalogs is shown one shard's, always the same.
             // A row lock on a reference table holds only if everyone takes it on the same copy.
+            if traits.locks {
+                let copies = found.tables.iter().filter(|table| matches!(table.kind, Kind::Reference(_)));
+                plan.locks = copies.cloned().collect();
+            }
             let first = traits.locks
                 || advisory(traits)
                 || found.tables.is_empty() && (found.system || looks_into_catalog(traits, statement));
@@ -263,11 +292,18 @@ impl Builder<'_> {
                     self.across(query, group, found)
                         .or_else(|_| self.gather(query, group, None, analyzer, traits)),
                 ),
+                (_, Some(_)) if !settled && !written.on_one => Some(spread(&written)),
                 _ => None,
             };
-            plan.shareable = across.is_none();
+            // What the shards are told of a write is made of each text anew.
+            plan.shareable = across.is_none() || written.table.is_some();
             match (all_pinned, across) {
-                (true, across) => Route::Keyed { group, pins, otherwise: across.and_then(Result::ok) },
+                (true, Some(Err(why))) => {
+                    Route::Keyed { group, pins, otherwise: None, why: Some(Box::new(why)) }
+                }
+                (true, across) => {
+                    Route::Keyed { group, pins, otherwise: across.and_then(Result::ok), why: None }
+                }
                 (false, Some(across)) => Route::Across(across?),
                 (false, None) => {
                     return Err(Refusal::unsupported(
@@ -349,14 +385,33 @@ impl Builder<'_> {
         context.plan(query, group, at, pins).map(|gather| Across::Gather(Arc::new(gather)))
     }
 
+    /// A write that several shards run.
+    fn spread(
+        &self,
+        statement: &Statement,
+        written: &dml::Written,
+        group: GroupId,
+        analyzer: &Analyzer<'_>,
+        traits: &Traits,
+        pin_of_target: Option<&Pin>,
+    ) -> Result<Across, Refusal> {
+        let found = &analyzer.found;
+        let context = spread::Context { schema: self.schema, text: self.text, found, traits };
+        context.plan(statement, written, group, pin_of_target).map(|spread| Across::Spread(Arc::new(spread)))
+    }
+
     fn kind_of(&self, name: &ObjectName) -> Option<Kind> {
         let (schema, bare) = relation_name(name)?;
         self.schema.find(self.path, schema.as_deref(), &bare).map(|t| t.kind.clone())
     }
 
     /// Refuses functions whose effect or answer is not that of one shard.
-    fn check_functions(&self, traits: &Traits, found: &Found) -> Result<(), Refusal> {
+    fn check_functions(&self, traits: &Traits, found: &Found, on_first: bool) -> Result<(), Refusal> {
         for name in &traits.functions {
+            // For reference tables the first shard alone counts.
+            if on_first && name == "nextval" {
+                continue;
+            }
             if reads_by_text(name) {
                 return Err(Refusal::unsupported(format!(
                     "function {name} reads tables that it is told of in a string"
@@ -396,6 +451,7 @@ fn analyze(
         Statement::Insert(insert) => (Access::Write, dml::insert(analyzer, insert)?),
         Statement::Update(update) => (Access::Write, dml::update(analyzer, update)?),
         Statement::Delete(delete) => (Access::Write, dml::delete(analyzer, delete)?),
+        Statement::Merge(merge) => (Access::Write, dml::merge(analyzer, merge)?),
         _ => return Err(Refusal::unsupported("this statement is not supported across shards yet")),
     })
 }

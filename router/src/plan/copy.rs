@@ -1,87 +1,209 @@
-//! COPY of a sharded table: which field of a line is the key, and how lines and fields are told apart.
+//! COPY over several shards: what is dealt to whom, and what comes together from where.
 
-use super::{Refusal, dml};
-use crate::schema::{Kind, Table};
+pub mod grammar;
+mod options;
+
+use super::spread::clock::{Clocked, Frozen};
+use super::spread::{ClockOf, check_default, has_settled_default, is_dated, quoted};
+use super::{Across, Refusal, dml};
+use crate::copy::{Format, KeyField};
+use crate::schema::{GroupId, Kind, Schema, Table};
+pub use options::{Columns, Options, lower};
 use shardway_pool::catalog::Column;
-use sqlparser::ast::{CopyLegacyOption, CopyOption, Ident};
 use std::sync::Arc;
 
-use super::scope::folded;
-
-/// COPY of a sharded table in text format.
+/// A COPY that more than one shard runs.
 #[derive(Clone, Debug)]
-pub struct CopyPlan {
+pub enum CopyPlan {
+    /// Into a table.
+    In(CopyIn),
+    /// Out of a sharded table: each shard's rows.
+    Out {
+        /// Its group.
+        group: GroupId,
+        /// The format. Errors: what to say if the servers know one of these options.
+        format: Result<Format, Refusal>,
+    },
+    /// Rows of a query.
+    Rows {
+        /// How it runs.
+        across: Across,
+        /// The format.
+        format: Format,
+    },
+}
+
+/// Into a sharded or a reference table.
+#[derive(Clone, Debug)]
+pub struct CopyIn {
     /// The table.
     pub table: Arc<Table>,
-    /// Out of the table; else into it.
-    pub to: bool,
-    /// Fields of a line.
+    /// Its group.
+    pub group: GroupId,
+    /// Fields of a row.
     pub fields: usize,
-    /// Which of them is the key; of no meaning on the way out.
-    pub key: usize,
-    /// Between fields.
-    pub delimiter: u8,
-    /// What stands for NULL.
-    pub null: Vec<u8>,
+    /// What the data is like, and the key of a sharded table's row. Errors: what to say if the servers take it.
+    pub data: Result<(Format, Option<KeyField>), Refusal>,
+    /// Fields with dates or times.
+    pub dated: Vec<usize>,
+    /// What is put in the place of words that name the clock, which each shard would look at for itself.
+    pub clock: Option<Clock>,
 }
 
-/// Plans it. Errors say what is not supported, or that rows would have no key.
-pub fn plan(
-    table: &Arc<Table>,
-    columns: &[Ident],
-    to: bool,
-    options: &[CopyOption],
-    legacy: &[CopyLegacyOption],
-) -> Result<CopyPlan, Refusal> {
-    let Kind::Sharded { key, .. } = table.kind else {
-        return Err(Refusal::unsupported("COPY of this relation is not supported"));
-    };
-    let names: Vec<String> = if columns.is_empty() {
-        table.columns.iter().filter(|c| !c.generated).map(|c| c.name.clone()).collect()
-    } else {
-        columns.iter().map(folded).collect()
-    };
-    let counts = |c: &&Column| c.from_sequence && !names.contains(&c.name);
-    if let Some(column) = table.columns.iter().find(counts).filter(|_| !to) {
-        return Err(Refusal::unsupported(format!(
-            "\"{}\" of sharded table \"{}\" takes its default from a sequence, which would repeat on every shard",
-            column.name, table.name
-        )));
-    }
-    let position = names.iter().position(|name| *name == table.columns[key].name);
-    let position = match position {
-        Some(position) => position,
-        None if to => 0,
-        None => return Err(dml::missing_key(table, key)),
-    };
-    let (delimiter, null) = text_format(options, legacy)?;
-    Ok(CopyPlan { table: table.clone(), to, fields: names.len(), key: position, delimiter, null })
+/// A COPY whose shards are told the time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// The text up to its list of columns.
+    before: String,
+    /// Columns that the list leaves out, their types where a cast can name them, and their defaults.
+    fills: Vec<(String, Option<String>, Clocked)>,
+    /// The columns that are listed.
+    columns: Vec<String>,
+    /// Text behind the list, up to the condition.
+    after: String,
+    /// The condition, and whether it names the clock.
+    condition: (String, Option<Clocked>),
 }
 
-/// Delimiter and NULL of the text format. Errors: another format.
-fn text_format(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<(u8, Vec<u8>), Refusal> {
-    let other = || {
-        Refusal::unsupported(
-            "COPY of a sharded table is supported in text format only, without a header, so far",
-        )
+impl Clock {
+    /// Which of the clock's values it needs.
+    pub fn of(&self) -> ClockOf {
+        let mut all = self.fills.iter().map(|(.., fill)| fill).chain(&self.condition.1);
+        if all.any(Clocked::is_of_statement) { ClockOf::Statement } else { ClockOf::Transaction }
+    }
+
+    /// Columns that are filled in: they come first.
+    pub fn fills(&self) -> usize {
+        self.fills.len()
+    }
+
+    /// What the shards are told.
+    pub fn text(&self, frozen: &Frozen) -> String {
+        let names = self.fills.iter().map(|(name, ..)| name).chain(&self.columns);
+        let list: Vec<String> = names.map(|name| quoted(name)).collect();
+        let condition = self.condition.1.as_ref().map(|clocked| clocked.frozen(frozen));
+        let condition = condition.as_ref().unwrap_or(&self.condition.0);
+        format!("{} ({}) {}{condition}", self.before, list.join(", "), self.after)
+    }
+
+    /// A query for the values that are filled in.
+    pub fn query(&self, frozen: &Frozen) -> String {
+        let value = |(name, cast, fill): &(String, Option<String>, Clocked)| {
+            let cast = cast.as_ref().map(|cast| format!("::pg_catalog.{}", quoted(cast))).unwrap_or_default();
+            format!("({}){cast} AS {}", fill.frozen(frozen), quoted(name))
+        };
+        format!("SELECT {}", self.fills.iter().map(value).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl CopyIn {
+    /// Whether every shard gets every row.
+    pub fn is_for_all(&self) -> bool {
+        matches!(self.table.kind, Kind::Reference(_))
+    }
+
+    /// The name of the key's column.
+    pub fn key_name(&self) -> &str {
+        match self.table.kind {
+            Kind::Sharded { key, .. } => &self.table.columns[key].name,
+            _ => "",
+        }
+    }
+}
+
+impl CopyPlan {
+    /// Whether it writes.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::In(_))
+    }
+}
+
+/// Types from here on are the database's own.
+const FIRST_OF_USERS: u32 = 16384;
+
+/// Plans COPY FROM STDIN of columns (none for all) into a sharded or a reference table.
+pub fn copy_in(schema: &Schema, table: &Arc<Table>, text: &str, read: &grammar::Copy) -> CopyIn {
+    let (columns, list) = match &read.source {
+        grammar::Source::Table { columns, list, .. } => (&columns[..], list.clone()),
+        grammar::Source::Query(_) => (&[][..], 0..0),
     };
-    let mut delimiter = b'\t';
-    let mut null = b"\\N".to_vec();
-    for option in options {
-        match option {
-            CopyOption::Format(name) if folded(name) == "text" => {}
-            CopyOption::Delimiter(c) => delimiter = u8::try_from(*c).map_err(|_| other())?,
-            CopyOption::Null(text) => null = text.clone().into_bytes(),
-            CopyOption::Header(false) | CopyOption::Freeze(false) => {}
-            _ => return Err(other()),
-        }
+    let names: Vec<&String> = match columns.is_empty() {
+        true => table.columns.iter().filter(|c| !c.generated).map(|c| &c.name).collect(),
+        false => columns.iter().collect(),
+    };
+    let left_out = || table.columns.iter().filter(|c| !c.generated && !names.contains(&&c.name));
+    let fill = |c: &Column| {
+        let cast = (c.type_oid < FIRST_OF_USERS).then(|| c.type_name.clone());
+        Some((c.name.clone(), cast, Clocked::of(c.default.as_deref()?)?))
+    };
+    let fills: Vec<_> = left_out().filter_map(fill).collect();
+    let at = read.condition.clone().unwrap_or(text.len()..text.len());
+    let condition = Clocked::of(&text[at.clone()]);
+    let clock = (!fills.is_empty() || condition.is_some()).then(|| Clock {
+        before: text[..list.start].to_owned(),
+        fills,
+        columns: names.iter().map(|name| (*name).clone()).collect(),
+        after: text[list.end..at.start].to_owned(),
+        condition: (text[at.start..].to_owned(), condition),
+    });
+    let dated = |at: &usize| table.column(names[*at]).is_some_and(|at| is_dated(&table.columns[at]));
+    CopyIn {
+        dated: (0..names.len()).filter(dated).collect(),
+        group: table.group().unwrap_or(GroupId(0)),
+        fields: names.len(),
+        data: data(schema, table, &names, &read.options),
+        table: table.clone(),
+        clock,
     }
-    for option in legacy {
-        match option {
-            CopyLegacyOption::Delimiter(c) => delimiter = u8::try_from(*c).map_err(|_| other())?,
-            CopyLegacyOption::Null(text) => null = text.clone().into_bytes(),
-            _ => return Err(other()),
-        }
+}
+
+fn data(
+    schema: &Schema,
+    table: &Table,
+    names: &[&String],
+    options: &[(String, grammar::Value)],
+) -> Result<(Format, Option<KeyField>), Refusal> {
+    let Options { mut format, force_not_null, force_null, utf8 } = lower(options)?;
+    refuse_defaults(schema, table, names)?;
+    let Kind::Sharded { key, key_type, .. } = table.kind else { return Ok((format, None)) };
+    let name = &table.columns[key].name;
+    let place = names.iter().position(|n| *n == name).ok_or_else(|| dml::missing_key(table, key))?;
+    if let Format::Csv(csv) = &mut format {
+        csv.key_not_null = force_not_null.contain(name);
+        csv.key_null = force_null.contain(name);
     }
-    Ok((delimiter, null))
+    Ok((format, Some(KeyField { place, key_type, utf8 })))
+}
+
+/// Refuses to leave out columns whose defaults each shard would work out otherwise, or count by itself.
+fn refuse_defaults(schema: &Schema, table: &Table, names: &[&String]) -> Result<(), Refusal> {
+    let is_for_all = matches!(table.kind, Kind::Reference(_));
+    if is_for_all && table.has_triggers {
+        return Err(Refusal {
+            code: "0A000",
+            message: format!(
+                "COPY into reference table \"{}\", which has triggers or rules, is not supported",
+                table.name
+            ),
+            hint: "INSERT the rows: then what came of them is compared on all shards.",
+        });
+    }
+    table.check_defaults(|column| !names.iter().any(|name| *name == column))?;
+    for column in table.columns.iter().filter(|c| !c.generated && !names.contains(&&c.name)) {
+        if column.from_sequence && !is_for_all {
+            return Err(dml::from_sequence(column, table));
+        }
+        if is_for_all && !has_settled_default(schema, column) {
+            return Err(Refusal {
+                code: "0A000",
+                message: format!(
+                    "the default of \"{}\" would not be the same on every shard of reference table \"{}\"",
+                    column.name, table.name
+                ),
+                hint: "Give the column a value.",
+            });
+        }
+        check_default(schema, table, column)?;
+    }
+    Ok(())
 }

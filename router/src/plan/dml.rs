@@ -1,14 +1,20 @@
 //! Statements that write: which shard their rows live on.
 
+mod merge;
+
 use super::Refusal;
 use super::pin::{KeySource, Pin, Sources};
-use super::query::{Analyzer, Ctes, direct_queries};
+use super::query::{Analyzer, Ctes, direct_queries, item};
 use super::scope::{Source, folded, relation_name};
+use super::spread;
+use crate::schema::effects::events;
 use crate::schema::{Kind, Table};
+use shardway_pool::catalog::Column;
 use shardway_shardmap::Use;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, OnConflictAction, OnInsert, Query,
-    SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
+    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName,
+    OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableFactor, TableObject, TableWithJoins, Update,
+    UpdateTableFromKind,
 };
 use std::sync::Arc;
 
@@ -17,9 +23,15 @@ use std::sync::Arc;
 pub struct Written {
     /// The table that is written.
     pub table: Option<Arc<Table>>,
-    /// Keys of the rows that are stored.
+    /// Keys of the rows that are stored, where they can be told before it runs.
     pub stored: Option<Pin>,
+    /// Whether it sets the key of rows that are there.
+    pub moves: bool,
+    /// Whether it is right on one shard only.
+    pub on_one: bool,
 }
+
+pub(in crate::plan) use merge::{done_by, merge};
 
 type Outcome = Result<Written, Refusal>;
 
@@ -31,6 +43,7 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
     analyzer.found.relations += 1;
     let table = analyzer.table(name)?;
     let Some(table) = table else { return Ok(Written::default()) };
+    check_insert(insert, &table)?;
     let scope = analyzer.scopes.open(None);
     let label = insert.table_alias.as_ref().map(|a| folded(&a.alias)).unwrap_or_else(|| table.name.clone());
     analyzer.scopes.mention(scope, label, insert.table_alias.is_some(), Source::Table(table.clone()));
@@ -41,14 +54,93 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
         if let Some(source) = &insert.source {
             analyzer.query(source, None, &super::facts::Facts::default(), &Ctes::new())?;
         }
-        return Ok(Written { table: Some(table), stored: None });
+        return Ok(Written { table: Some(table), ..Written::default() });
     };
+    check_conflict(insert, &table, key)?;
+    let stored = match insert.source.as_deref() {
+        Some(source) if matches!(*source.body, SetExpr::Select(_)) => {
+            selected_key(analyzer, insert, source, &table, key)?
+        }
+        _ => Some(stored_keys(analyzer, insert, &table, key)?),
+    };
+    Ok(Written { table: Some(table), stored, ..Written::default() })
+}
+
+/// Refuses what the table would do by itself beside an INSERT and is not known to be right.
+pub(in crate::plan) fn check_insert(insert: &Insert, table: &Table) -> Result<(), Refusal> {
+    table.check_effects(of_insert(insert))?;
+    let names = column_names(&insert.columns, table);
+    let body = insert.source.as_deref().map(|source| &*source.body);
+    table.check_defaults(|column| {
+        let Some(at) = names.iter().position(|name| name.is_some_and(|name| name == column)) else {
+            return true;
+        };
+        match body {
+            Some(SetExpr::Values(values)) => {
+                values.rows.iter().any(|row| row.content.get(at).is_none_or(is_default))
+            }
+            Some(SetExpr::Select(select)) => {
+                let whole = matches!(&select.projection[..], [SelectItem::Wildcard(_)]);
+                insert.columns.is_empty() && !whole && at >= select.projection.len()
+            }
+            Some(_) => insert.columns.is_empty(),
+            None => true,
+        }
+    })
+}
+
+/// What an INSERT does to rows.
+pub(in crate::plan) fn of_insert(insert: &Insert) -> u8 {
+    let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict))
+        if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
+    events::INSERT | if updates { events::UPDATE } else { 0 }
+}
+
+/// ON CONFLICT finds its rows on the new row's shard, and leaves them there.
+pub(in crate::plan) fn check_conflict(insert: &Insert, table: &Table, key: usize) -> Result<(), Refusal> {
     // The row that is there has the new one's shard; with the new one's key it stays there.
     let own_key = |a: &Assignment| is_excluded(&a.value, &table.columns[key].name);
     let moved: Vec<_> = conflict_assignments(insert).into_iter().filter(|a| !own_key(a)).collect();
-    refuse_key_update(&table, key, &moved)?;
-    let stored = Some(stored_keys(analyzer, insert, &table, key)?);
-    Ok(Written { table: Some(table), stored })
+    refuse_key_update(table, key, &moved)?;
+    check_arbiter(insert, table, key)
+}
+
+/// ON CONFLICT looks for rows on one shard: those that it may mean must have the new row's key.
+fn check_arbiter(insert: &Insert, table: &Table, key: usize) -> Result<(), Refusal> {
+    let Some(OnInsert::OnConflict(conflict)) = &insert.on else { return Ok(()) };
+    let name = &table.columns[key].name;
+    if let Some(index) = loose_arbiter(table, conflict.conflict_target.as_ref()) {
+        return Err(Refusal {
+            code: "0A000",
+            message: format!(
+                "ON CONFLICT of \"{}\" would look for rows of \"{index}\", which lacks the sharding key \"{name}\", on one \
+                 shard alone",
+                table.name
+            ),
+            hint: "Name the columns of a unique index that has the sharding key in it: ON CONFLICT (…).",
+        });
+    }
+    match spread::arbiters(table, conflict.conflict_target.as_ref()) {
+        Some(columns) if !columns.contains(name) => Err(Refusal::unsupported(format!(
+            "ON CONFLICT of \"{}\" takes a unique index with the sharding key \"{name}\" in it: other rows that conflict may \
+             be on other shards",
+            table.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// An index without the key that ON CONFLICT looks at, and whose values may stand on other shards.
+fn loose_arbiter<'a>(table: &'a Table, target: Option<&ConflictTarget>) -> Option<&'a String> {
+    let loose = &table.side_effects.loose;
+    match target {
+        None => loose.first(),
+        Some(ConflictTarget::OnConstraint(name)) => {
+            let (_, name) = relation_name(name)?;
+            loose.iter().find(|index| **index == name)
+        }
+        Some(ConflictTarget::Columns(_)) => None,
+    }
 }
 
 fn conflict_assignments(insert: &Insert) -> Vec<Assignment> {
@@ -61,6 +153,58 @@ fn conflict_assignments(insert: &Insert) -> Vec<Assignment> {
     }
 }
 
+/// INSERT … SELECT: the one key of all rows, or `None` where each has that of a row of its own shard.
+fn selected_key(
+    analyzer: &mut Analyzer<'_>,
+    insert: &Insert,
+    source: &Query,
+    table: &Table,
+    key: usize,
+) -> Result<Option<Pin>, Refusal> {
+    let Kind::Sharded { key_type, .. } = table.kind else { unreachable!("asked for sharded tables only") };
+    let names = column_names(&insert.columns, table);
+    let name = &table.columns[key].name;
+    let place = names.iter().position(|n| *n == Some(name)).ok_or_else(|| missing_key(table, key))?;
+    let SetExpr::Select(select) = &*source.body else { return Err(unknown_shards(table, key)) };
+    let given = |name: &String| names.contains(&Some(name));
+    let width = if insert.columns.is_empty() { select.projection.len() } else { names.len() };
+    let whole = matches!(&select.projection[..], [SelectItem::Wildcard(_)]);
+    let left_out =
+        |at: usize| !given(&table.columns[at].name) || !whole && at >= width && insert.columns.is_empty();
+    if let Some(at) = (0..table.columns.len()).find(|&at| table.columns[at].from_sequence && left_out(at)) {
+        return Err(from_sequence(&table.columns[at], table));
+    }
+    let facts = super::facts::Facts::default();
+    let none = super::query::Ctes::new();
+    if let Some(value) = item(select, place)
+        && let Some(source_of_key) = analyzer.key_source(value)
+    {
+        analyzer.note_use(value, table.columns[key].type_oid);
+        analyzer.query(source, None, &facts, &none)?;
+        let column = (table.name.clone(), name.clone());
+        let sources = Sources::List(vec![source_of_key]);
+        return Ok(Some(Pin { key_type, how: Use::Store, sources, column }));
+    }
+    if source.with.is_some() {
+        return Err(unknown_shards(table, key));
+    }
+    analyzer.stores(place, table.columns[key].type_oid);
+    analyzer.query(source, None, &facts, &none)?;
+    let sharded = &analyzer.found.sharded;
+    if sharded.is_empty() || sharded.iter().any(|read| !read.with_target) {
+        return Err(unknown_shards(table, key));
+    }
+    Ok(None)
+}
+
+fn unknown_shards(table: &Table, key: usize) -> Refusal {
+    Refusal::unsupported(format!(
+        "INSERT … SELECT into sharded table \"{}\" takes a select list that hands the key of the sharded table it reads on as \
+         \"{}\", and others joined by the key",
+        table.name, table.columns[key].name
+    ))
+}
+
 /// The key of every row of VALUES.
 fn stored_keys(
     analyzer: &mut Analyzer<'_>,
@@ -69,7 +213,7 @@ fn stored_keys(
     key: usize,
 ) -> Result<Pin, Refusal> {
     let Kind::Sharded { key_type, .. } = table.kind else { unreachable!("asked for sharded tables only") };
-    let names = column_names(insert, table);
+    let names = column_names(&insert.columns, table);
     let position = names
         .iter()
         .position(|n| *n == Some(&table.columns[key].name))
@@ -127,22 +271,22 @@ fn is_default(value: &Expr) -> bool {
     matches!(value, Expr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
 }
 
-fn is_excluded(value: &Expr, column: &str) -> bool {
+pub(in crate::plan) fn is_excluded(value: &Expr, column: &str) -> bool {
     matches!(value, Expr::CompoundIdentifier(parts)
         if matches!(&parts[..], [table, name] if folded(table) == "excluded" && folded(name) == column))
 }
 
 /// The column that each value of a row is for; `None` for a part of one (`address.street`).
-fn column_names<'a>(insert: &Insert, table: &'a Table) -> Vec<Option<&'a String>> {
+pub(in crate::plan) fn column_names<'a>(listed: &[ObjectName], table: &'a Table) -> Vec<Option<&'a String>> {
     let own = |name: String| table.column(&name).map(|i| &table.columns[i].name);
-    if insert.columns.is_empty() {
+    if listed.is_empty() {
         return table.columns.iter().map(|c| Some(&c.name)).collect();
     }
     let plain = |name| match relation_name(name) {
         Some((None, name)) => own(name),
         _ => None,
     };
-    insert.columns.iter().map(plain).collect()
+    listed.iter().map(plain).collect()
 }
 
 /// Refuses what would number rows on each shard by itself.
@@ -153,14 +297,19 @@ fn refuse_sequences(table: &Table, names: &[Option<&String>], row: &[Expr]) -> R
     };
     match table.columns.iter().find(|c| c.from_sequence && !given(&c.name)) {
         None => Ok(()),
-        Some(column) => Err(Refusal {
-            code: "0A000",
-            message: format!(
-                "\"{}\" of sharded table \"{}\" takes its default from a sequence, which would repeat on every shard",
-                column.name, table.name
-            ),
-            hint: "Give the column a value, or a default such as gen_random_uuid().",
-        }),
+        Some(column) => Err(from_sequence(column, table)),
+    }
+}
+
+/// A default that would number rows on each shard by itself.
+pub fn from_sequence(column: &Column, table: &Table) -> Refusal {
+    Refusal {
+        code: "0A000",
+        message: format!(
+            "\"{}\" of sharded table \"{}\" takes its default from a sequence, which would repeat on every shard",
+            column.name, table.name
+        ),
+        hint: "Have it count in turns: send ALTER SEQUENCE … NO CYCLE through Shardway. Or give the column a value.",
     }
 }
 
@@ -202,14 +351,63 @@ pub fn update(analyzer: &mut Analyzer<'_>, update: &Update) -> Outcome {
     let mut nested = direct_queries(&update.assignments);
     nested.extend(update.returning.iter().flat_map(direct_queries));
     let table = target(analyzer, &update.table)?;
+    if let Some(table) = &table {
+        table.check_effects(events::UPDATE)?;
+        let resets = update.assignments.iter().filter(|set| spread::has_default_word(&set.value));
+        let resets: Vec<_> = resets.collect();
+        table.check_defaults(|column| resets.iter().any(|set| sets_column(set, column)))?;
+    }
     let scope = analyzer.scopes.open(None);
     analyzer.dml_block(scope, &tables, update.selection.as_ref(), nested, &Ctes::new())?;
+    let (mut stored, mut moves) = (None, false);
     if let Some(table) = &table
         && let Kind::Sharded { key, .. } = table.kind
     {
-        refuse_key_update(table, key, &update.assignments)?;
+        let label = label_of(&update.table);
+        let sets = update.assignments.iter().find(|a| sets_column(a, &table.columns[key].name));
+        if let Some(set) = sets.filter(|set| !is_itself(set, &table.columns[key].name, label.as_deref())) {
+            // Rows that move are deleted here and inserted there.
+            table.check_effects(events::ROWS)?;
+            moves = true;
+            stored = new_key(analyzer, set, table, key);
+        }
     }
-    Ok(Written { table, stored: None })
+    Ok(Written { table, stored, moves, on_one: false })
+}
+
+/// What the rows' key becomes, where that is one value for all of them.
+fn new_key(analyzer: &Analyzer<'_>, set: &Assignment, table: &Table, key: usize) -> Option<Pin> {
+    let (Kind::Sharded { key_type, .. }, AssignmentTarget::ColumnName(_)) = (&table.kind, &set.target) else {
+        return None;
+    };
+    if is_default(&set.value) {
+        return None;
+    }
+    analyzer.note_use(&set.value, table.columns[key].type_oid);
+    let sources = Sources::List(vec![analyzer.key_source(&set.value)?]);
+    let column = (table.name.clone(), table.columns[key].name.clone());
+    Some(Pin { key_type: *key_type, how: Use::Store, sources, column })
+}
+
+/// What columns of the table that is written are called by.
+fn label_of(table: &TableWithJoins) -> Option<String> {
+    match &table.relation {
+        TableFactor::Table { alias: Some(alias), .. } => Some(folded(&alias.name)),
+        TableFactor::Table { name, .. } => relation_name(name).map(|(_, name)| name),
+        _ => None,
+    }
+}
+
+/// Whether a column is set to what it is.
+fn is_itself(set: &Assignment, column: &str, label: Option<&str>) -> bool {
+    let plain = matches!(set.target, AssignmentTarget::ColumnName(_));
+    plain
+        && match &set.value {
+            Expr::Identifier(name) => folded(name) == column,
+            Expr::CompoundIdentifier(parts) => matches!(&parts[..], [table, name]
+                if Some(folded(table).as_str()) == label && folded(name) == column),
+            _ => false,
+        }
 }
 
 /// DELETE.
@@ -222,9 +420,12 @@ pub fn delete(analyzer: &mut Analyzer<'_>, delete: &Delete) -> Outcome {
     tables.extend(delete.using.iter().flatten().cloned());
     let nested = delete.returning.iter().flat_map(direct_queries).collect();
     let table = target(analyzer, first)?;
+    if let Some(table) = &table {
+        table.check_effects(events::DELETE)?;
+    }
     let scope = analyzer.scopes.open(None);
     analyzer.dml_block(scope, &tables, delete.selection.as_ref(), nested, &Ctes::new())?;
-    Ok(Written { table, stored: None })
+    Ok(Written { table, ..Written::default() })
 }
 
 fn target(analyzer: &mut Analyzer<'_>, table: &TableWithJoins) -> Result<Option<Arc<Table>>, Refusal> {
@@ -236,17 +437,22 @@ fn target(analyzer: &mut Analyzer<'_>, table: &TableWithJoins) -> Result<Option<
 
 fn refuse_key_update(table: &Table, key: usize, assignments: &[Assignment]) -> Result<(), Refusal> {
     let key = &table.columns[key].name;
-    let sets_key = |target: &AssignmentTarget| match target {
-        AssignmentTarget::ColumnName(name) => relation_name(name).is_none_or(|(_, n)| n == *key),
-        AssignmentTarget::Tuple(names) => {
-            names.iter().any(|name| relation_name(name).is_none_or(|(_, n)| n == *key))
-        }
-    };
-    if assignments.iter().any(|a| sets_key(&a.target)) {
+    if assignments.iter().any(|assignment| sets_column(assignment, key)) {
         return Err(Refusal::unsupported(format!(
-            "setting \"{key}\", the sharding key of \"{}\", would move rows between shards, which is not supported yet",
+            "ON CONFLICT that sets \"{key}\", the sharding key of \"{}\", would move rows between shards, which is not \
+             supported; use UPDATE",
             table.name
         )));
     }
     Ok(())
+}
+
+/// Whether an assignment may set a column.
+fn sets_column(assignment: &Assignment, column: &str) -> bool {
+    let sets =
+        |name| relation_name(name).is_none_or(|(first, n)| n == *column || first.as_deref() == Some(column));
+    match &assignment.target {
+        AssignmentTarget::ColumnName(name) => sets(name),
+        AssignmentTarget::Tuple(names) => names.iter().any(sets),
+    }
 }

@@ -4,6 +4,7 @@ mod arrays;
 mod params;
 
 use super::pin::{KeySource, Pin, Sources};
+use super::spread::How;
 use super::{Across, Refusal, Route, dml};
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::literal::string_value;
@@ -54,9 +55,12 @@ pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<T
         Route::Any(group) => Ok(Target::Any(*group)),
         Route::One(place) => Ok(Target::One(*place)),
         Route::Everywhere(group) => Ok(Target::Everywhere(*group)),
+        Route::Across(across @ Across::Spread(_)) if maps[across.group().0].shard_count() == 1 => {
+            Ok(Target::Any(across.group()))
+        }
         Route::Across(across) => Ok(Target::Several(across.group(), Vec::new())),
         Route::Refuse(refusal) => Err(refusal.clone()),
-        Route::Keyed { group, pins, otherwise } => {
+        Route::Keyed { group, pins, otherwise, why } => {
             let map = &maps[group.0];
             if let Some(across @ Across::Gather(_)) = otherwise {
                 // Keys that are not of one shard, or not known to be, are looked for wherever each of them is.
@@ -65,7 +69,18 @@ pub fn locate(route: &Route, maps: &[ShardMap], values: &Values<'_>) -> Result<T
                     Ok(target) => target,
                 });
             }
-            keyed(*group, map, pins, otherwise.is_some(), values)
+            if let Some(across @ Across::Spread(spread)) = otherwise
+                && matches!(spread.how, How::Each | How::Moved(_) | How::Fed(_))
+            {
+                // What each of them would do to rows that are elsewhere is nothing.
+                let all = |_| Ok(Target::Several(across.group(), Vec::new()));
+                return keyed(*group, map, pins, true, values).or_else(all);
+            }
+            let target = keyed(*group, map, pins, otherwise.is_some(), values)?;
+            match (&target, otherwise) {
+                (Target::Several(..), None) => Err(several(pins, why.as_deref())),
+                _ => Ok(target),
+            }
         }
     }
 }
@@ -82,7 +97,9 @@ fn keyed(
     for pin in pins {
         match place(map, pin, values)? {
             Place::Nowhere => nowhere = true,
-            Place::Unproven(_) if scatters => return Ok(Target::Several(group, Vec::new())),
+            Place::Unproven(_) if scatters && pin.how == Use::Compare => {
+                return Ok(Target::Several(group, Vec::new()));
+            }
             Place::Unproven(why) => return Err(unproven(pin, why)),
             Place::Shards(found) => match &shards {
                 None => shards = Some(found),
@@ -97,15 +114,66 @@ fn keyed(
     }
     match shards {
         Some(shards) if shards.len() == 1 => Ok(Target::One(ShardRef { group, shard: shards[0] })),
-        Some(shards) if scatters => Ok(Target::Several(group, shards)),
-        Some(_) if pins.iter().any(|p| p.how == Use::Store) => Err(Refusal::unsupported(
-            "the rows of this INSERT live on several shards, which is not supported yet",
-        )),
-        Some(_) => Err(Refusal::unsupported(
-            "the statement's keys live on several shards, which is not supported yet",
-        )),
+        Some(shards) => Ok(Target::Several(group, shards)),
         None if nowhere => Ok(Target::Any(group)),
         None => Err(Refusal::unsupported("the statement names no key")),
+    }
+}
+
+/// Why a statement can't run on several shards.
+fn several(pins: &[Pin], why: Option<&Refusal>) -> Refusal {
+    let what = match pins.iter().any(|pin| pin.how == Use::Store) {
+        true => "the rows of this INSERT live on several shards",
+        false => "the statement's keys live on several shards",
+    };
+    match why {
+        Some(why) => Refusal { message: format!("{what}: {}", why.message), ..why.clone() },
+        None => Refusal::unsupported(format!("{what}, which is not supported")),
+    }
+}
+
+/// The shard of each row that is stored, in order. Errors: a key that is not there, or can't be read.
+pub fn shards_of_rows(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Vec<ShardId>, Refusal> {
+    let Sources::List(sources) = &pin.sources else {
+        return Err(unproven(pin, "the rows are not told apart"));
+    };
+    let params = indexed(sources, values);
+    let mut shards = Vec::with_capacity(sources.len());
+    for source in sources {
+        match key_value_in(pin, source, values, params.as_deref()) {
+            KeyValue::Key(key) => shards.push(map.locate(&key).map_err(|e| no_shard(pin, &e))?),
+            KeyValue::Null => return Err(dml::null_key(&pin.column.0, &pin.column.1)),
+            // Whichever shard gets it says what is wrong with it.
+            KeyValue::Invalid => shards.push(ShardId(0)),
+            KeyValue::Unproven(why) => return Err(unproven(pin, why)),
+        }
+    }
+    Ok(shards)
+}
+
+/// The text of each row's key, as Postgres prints it; `None` for what is no key.
+pub fn keys_of_rows(pin: &Pin, values: &Values<'_>) -> Vec<Option<String>> {
+    let Sources::List(sources) = &pin.sources else { return Vec::new() };
+    let params = indexed(sources, values);
+    let text = |source| match key_value_in(pin, source, values, params.as_deref()) {
+        KeyValue::Key(key) => Some(key.to_string()),
+        _ => None,
+    };
+    sources.iter().map(text).collect()
+}
+
+/// Sources from which on looking each parameter up would take longer than reading all of them at once.
+const MANY: usize = 8;
+
+fn indexed<'a>(sources: &[KeySource], values: &Values<'a>) -> Option<Vec<Param<'a>>> {
+    if sources.len() < MANY { None } else { values.params.as_ref().map(Params::all) }
+}
+
+fn no_shard(pin: &Pin, why: &impl std::fmt::Display) -> Refusal {
+    Refusal {
+        code: "23514",
+        message: format!("no shard for the key of \"{}\": {why}", pin.column.0),
+        hint: "Add a range or list entry for it to the group, then RELOAD.",
     }
 }
 
@@ -147,11 +215,7 @@ fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusa
                     }
                 }
                 Err(e) if pin.how == Use::Store => {
-                    return Err(Refusal {
-                        code: "23514",
-                        message: format!("no shard for the key of \"{}\": {e}", pin.column.0),
-                        hint: "Add a range or list entry for it to the group, then RELOAD.",
-                    });
+                    return Err(no_shard(pin, &e));
                 }
                 // No row can have it.
                 Err(_) => {}
@@ -167,8 +231,9 @@ fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusa
     };
     match &pin.sources {
         Sources::List(sources) => {
+            let params = indexed(sources, values);
             for source in sources {
-                see(key_value(pin, source, values))?;
+                see(key_value_in(pin, source, values, params.as_deref()))?;
             }
         }
         Sources::Array(source) => array(pin, source, values, &mut see)?,
@@ -199,13 +264,30 @@ const MISSING: KeyValue<'static> = KeyValue::Unproven("the parameter is missing"
 
 /// One key's value.
 pub fn key_value<'a>(pin: &Pin, source: &KeySource, values: &Values<'a>) -> KeyValue<'a> {
+    key_value_in(pin, source, values, None)
+}
+
+/// The same, with the parameters read already where there are many.
+fn key_value_in<'a>(
+    pin: &Pin,
+    source: &KeySource,
+    values: &Values<'a>,
+    params: Option<&[Param<'a>]>,
+) -> KeyValue<'a> {
     match source {
         KeySource::Null => KeyValue::Null,
         KeySource::Literal { index, negative, cast } => match values.literals.get(*index) {
             Some(literal) => literal_value(pin, literal, *negative, *cast, values.text),
             None => KeyValue::Unproven("the literal is missing"),
         },
-        KeySource::Param { number, cast, elsewhere } => param_value(pin, *number, *cast, *elsewhere, values),
+        KeySource::Param { number, cast, elsewhere } => {
+            let param = match params {
+                Some(all) => all.get(*number).copied(),
+                None => values.params.as_ref().and_then(|p| p.get(*number)),
+            };
+            let oid = values.types.get(*number).copied().unwrap_or(0);
+            param.map_or(MISSING, |param| param_value(pin, param, oid, *cast, *elsewhere))
+        }
     }
 }
 
@@ -247,14 +329,13 @@ fn literal_value<'a>(
 
 fn param_value<'a>(
     pin: &Pin,
-    number: usize,
+    param: Param<'a>,
+    oid: u32,
     cast: Option<ParamType>,
     elsewhere: bool,
-    values: &Values<'a>,
 ) -> KeyValue<'a> {
-    let Some(param) = values.params.as_ref().and_then(|p| p.get(number)) else { return MISSING };
     let Some(bytes) = param.bytes else { return KeyValue::Null };
-    let Some(declared) = declared_type(pin, values.types.get(number).copied().unwrap_or(0), cast) else {
+    let Some(declared) = declared_type(pin, oid, cast) else {
         return KeyValue::Unproven("the parameter is cast from another type");
     };
     let inferred = declared == ParamType::Unknown;

@@ -7,6 +7,7 @@ pub mod build;
 mod cacheable;
 pub mod combine;
 pub mod copy;
+pub mod ddl;
 pub(crate) mod dml;
 mod facts;
 pub mod gather;
@@ -19,9 +20,10 @@ mod rewrite;
 pub mod scatter;
 mod scope;
 mod set_config;
+pub mod spread;
 #[cfg(test)]
 mod tests;
-mod traits;
+pub(crate) mod traits;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
@@ -29,6 +31,7 @@ use combine::Combine;
 use gather::Gather;
 use pin::Pin;
 use scatter::Scatter;
+use spread::Spread;
 use std::sync::Arc;
 
 /// What a statement does to data.
@@ -57,6 +60,8 @@ pub enum Route {
         pins: Vec<Pin>,
         /// Right on any set of shards that holds the pinned keys.
         otherwise: Option<Across>,
+        /// Why there is no other way, where that was looked for.
+        why: Option<Box<Refusal>>,
     },
     /// Every shard of the group, answers put together.
     Across(Across),
@@ -75,6 +80,8 @@ pub enum Across {
     Combine(Arc<Combine>),
     /// Their rows are brought to one of them, which runs the statement.
     Gather(Arc<Gather>),
+    /// They write.
+    Spread(Arc<Spread>),
 }
 
 impl Across {
@@ -84,13 +91,14 @@ impl Across {
             Self::Scatter(scatter) => scatter.group,
             Self::Combine(combine) => combine.group,
             Self::Gather(gather) => gather.group,
+            Self::Spread(spread) => spread.group,
         }
     }
 
     /// The tier it is of.
     pub fn tier(&self) -> Tier {
         match self {
-            Self::Scatter(_) => Tier::Scatter,
+            Self::Scatter(_) | Self::Spread(_) => Tier::Scatter,
             Self::Combine(_) => Tier::Combine,
             Self::Gather(_) => Tier::Gather,
         }
@@ -164,10 +172,14 @@ pub struct Plan {
     pub route: Route,
     /// Tables it writes.
     pub writes: Vec<Arc<Table>>,
+    /// Reference tables whose rows a SELECT locks, on the group's first shard.
+    pub locks: Vec<Arc<Table>>,
     /// Whether, and by what, its answer may be cached.
     pub cacheable: Option<Cacheable>,
     /// COPY of a sharded table.
     pub copy: Option<copy::CopyPlan>,
+    /// A command on objects of several shards.
+    pub objects: Option<Arc<ddl::Objects>>,
     /// Changes a parameter for the transaction.
     pub setting: Option<SettingCall>,
     /// Refused, and no hint changes that: it would leave something behind on a pooled server.
@@ -176,6 +188,8 @@ pub struct Plan {
     pub plain: bool,
     /// It may leave something on its server that belongs to the session, or take that away.
     pub leaves: bool,
+    /// What it does can't be prepared (NOTIFY): where several servers commit together, its server decides.
+    pub unpreparable: bool,
     /// Whether a text that differs in literals has the same plan.
     pub shareable: bool,
     /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.

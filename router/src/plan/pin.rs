@@ -63,19 +63,20 @@ pub struct Places<'a> {
     text: &'a str,
     literals: &'a [Literal],
     lines: Vec<usize>,
+    ascii: bool,
 }
 
 impl<'a> Places<'a> {
     /// For one scanned text.
     pub fn new(text: &'a str, literals: &'a [Literal]) -> Self {
         let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
-        Self { text, literals, lines: std::iter::once(0).chain(newlines).collect() }
+        Self { text, literals, lines: std::iter::once(0).chain(newlines).collect(), ascii: text.is_ascii() }
     }
 
     /// Index of the literal that starts there; `None` if the scan lifted none from that place.
     pub fn literal_at(&self, line: u64, column: u64) -> Option<usize> {
         let at = self.offset(line, column)?;
-        self.literals.iter().position(|l| l.start == at)
+        self.literals.binary_search_by_key(&at, |l| l.start).ok()
     }
 
     /// The literal that starts there, as it is written.
@@ -88,6 +89,9 @@ impl<'a> Places<'a> {
     pub fn offset(&self, line: u64, column: u64) -> Option<usize> {
         let start = *self.lines.get(usize::try_from(line).ok()?.checked_sub(1)?)?;
         let skip = usize::try_from(column).ok()?.checked_sub(1)?;
+        if self.ascii {
+            return (start + skip <= self.text.len()).then_some(start + skip);
+        }
         let rest = &self.text[start..];
         let offset = rest.char_indices().map(|(i, _)| i).chain([rest.len()]).nth(skip)?;
         Some(start + offset)

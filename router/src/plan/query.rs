@@ -3,8 +3,10 @@
 pub(super) mod conditions;
 mod forms;
 mod from;
+mod links;
 mod pushed;
 mod relations;
+mod stored;
 
 use super::Refusal;
 use super::facts::{Facts, Mention, Node};
@@ -20,6 +22,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+pub use stored::item;
 
 /// A sharded table in a statement.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Sharded {
     pub type_oid: u32,
     /// Whether its key equals that of the first sharded table of its block, for every row that matters.
     pub colocated: bool,
+    /// Whether its key equals that of the row that is written, for every row that matters.
+    pub with_target: bool,
 }
 
 /// A table where a statement names it.
@@ -82,6 +87,12 @@ pub struct Analyzer<'a> {
     key_uses: RefCell<HashMap<(usize, u64, u64), u32>>,
     /// Names as they are written, and whether an alias stands behind them.
     names: HashMap<Mention, (ObjectName, String, bool)>,
+    /// The key of the rows that an UPDATE or DELETE writes.
+    target: Option<Node>,
+    /// What the columns of the query that is looked at next are equal to, for every row of it that matters.
+    link: Option<Vec<Option<Node>>>,
+    /// Which column of the SELECT that is looked at next is stored as a key, and that key's type.
+    stored: Option<(usize, u32)>,
     /// Names and mentions.
     pub scopes: Scopes,
     /// Outcome.
@@ -95,6 +106,8 @@ struct Block<'q> {
     /// ON conditions that hold for some tables alone: those of outer joins, and those that an outer join follows.
     conditions: Vec<Condition<'q>>,
     queries: Vec<(Query, View, Sees)>,
+    /// Of queries behind IN, by their place: what their columns are compared with.
+    links: HashMap<usize, Vec<Option<Node>>>,
     /// Conditions that hold for every row.
     filters: Vec<(&'q Expr, View)>,
     /// ON conditions of outer joins, with the one table on their nullable side.
@@ -141,9 +154,17 @@ impl<'a> Analyzer<'a> {
             param_uses,
             key_uses: RefCell::default(),
             names: HashMap::new(),
+            target: None,
+            link: None,
+            stored: None,
             scopes: Scopes::default(),
             found: Found::default(),
         }
+    }
+
+    /// The schema it looks things up in.
+    pub fn schema(&self) -> &'a Schema {
+        self.schema
     }
 
     /// A query and all that is nested in it.
@@ -217,8 +238,13 @@ impl<'a> Analyzer<'a> {
         }
         let mut facts = inherited.clone();
         let mut block = Block::default();
+        let (link, stored) = (self.link.take(), self.stored.take());
         let scope = self.scopes.open(outer);
         self.block_of(select, scope, &mut facts, &mut block, ctes)?;
+        self.follow_link(link, select, scope, &mut facts);
+        if let Some(stored) = stored {
+            self.target = self.anchor(stored, select, scope, &block, &facts);
+        }
         self.finish(block, &facts, inherited, ctes)?;
         Ok(scope)
     }
@@ -237,11 +263,14 @@ impl<'a> Analyzer<'a> {
         for table in tables {
             self.table_with_joins(table, scope, &mut facts, &mut block, ctes)?;
         }
+        if let Some((mention, table, _)) = block.tables.first()
+            && let Kind::Sharded { key, .. } = table.kind
+        {
+            self.target = Some((*mention, table.columns[key].name.clone()));
+        }
         if let Some(condition) = selection {
             self.conjuncts(condition, scope, &mut facts);
-            block
-                .queries
-                .extend(direct_queries(condition).into_iter().map(|q| (q, scope.into(), Sees::Block)));
+            self.linked_queries(condition, scope, &mut block);
         }
         block.queries.extend(others.into_iter().map(|q| (q, scope.into(), Sees::Block)));
         self.finish(block, &facts, &Facts::default(), ctes)
@@ -328,8 +357,9 @@ impl<'a> Analyzer<'a> {
                 self.found.named.push(Named { name, label, aliased, table, pin, pushed, whole });
             }
         }
-        for (query, scope, sees) in &block.queries {
+        for (at, (query, scope, sees)) in block.queries.iter().enumerate() {
             let seen = if *sees == Sees::Block { facts } else { inherited };
+            self.link = block.links.get(&at).cloned();
             self.query(query, Some(*scope), seen, ctes)?;
         }
         Ok(())
@@ -346,6 +376,7 @@ impl<'a> Analyzer<'a> {
         let column = &table.columns[key].name;
         let node = (mention, column.clone());
         let colocated = facts.are_equal(anchor.get_or_insert_with(|| node.clone()), &node);
+        let with_target = self.target.as_ref().is_some_and(|target| facts.are_equal(target, &node));
         let sources = facts.values(&(mention, column.clone())).cloned();
         let pin = sources.map(|sources| Pin {
             key_type,
@@ -357,6 +388,7 @@ impl<'a> Analyzer<'a> {
             pin: pin.clone(),
             type_oid: table.columns[key].type_oid,
             colocated,
+            with_target,
         });
         pin
     }

@@ -1,7 +1,10 @@
 //! What a statement does beyond naming tables: the functions it calls, the locks and settings it asks for.
 
 use super::scope::folded;
-use sqlparser::ast::{Expr, ObjectName, Query, Select, Statement, TableFactor, Value, Visit, Visitor};
+use sqlparser::ast::{
+    ArrayElemTypeDef, DataType, Expr, ObjectName, Query, Select, Statement, TableFactor, Value, Visit,
+    Visitor, visit_expressions,
+};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -98,12 +101,56 @@ impl Visitor for Traits {
     }
 }
 
-/// Whether a statement without tables names objects of the catalog: by function, or by a cast to a reg* type.
+/// Whether a statement without tables names objects of the catalog: by function, or as a value of a reg* type.
 pub(super) fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool {
     let by_function = |name: &String| {
-        name.starts_with("pg_") || name.starts_with("to_reg") || name.contains("_description")
+        name.starts_with("pg_")
+            || name.starts_with("to_reg")
+            || name.contains("_description")
+            || OBJECTS.contains(&name.as_str())
     };
-    traits.functions.iter().any(by_function) || statement.to_string().to_ascii_lowercase().contains("::reg")
+    let of_type = |expr: &Expr| match names_object(expr) {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    };
+    traits.functions.iter().any(by_function) || visit_expressions(statement, of_type).is_break()
+}
+
+/// Types whose values are the numbers of what they name, in one database.
+pub(super) const OBJECTS: [&str; 11] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
+/// The type of such a value, or of several: a cast, or a literal with its type in front.
+pub(super) fn names_object(expr: &Expr) -> Option<&DataType> {
+    let data_type = match expr {
+        Expr::Cast { data_type, .. } => data_type,
+        Expr::TypedString(literal) => &literal.data_type,
+        _ => return None,
+    };
+    is_of_objects(data_type).then_some(data_type)
+}
+
+fn is_of_objects(data_type: &DataType) -> bool {
+    use ArrayElemTypeDef as E;
+    match data_type {
+        DataType::Regclass => true,
+        DataType::Custom(name, _) => OBJECTS.contains(&function_name(name).as_str()),
+        DataType::Array(
+            E::AngleBracket(each) | E::SquareBracket(each, _) | E::Parenthesis(each) | E::Qualified(each, _),
+        ) => is_of_objects(each),
+        _ => false,
+    }
 }
 
 pub(super) fn advisory(traits: &Traits) -> bool {
@@ -115,7 +162,7 @@ fn function_name(name: &ObjectName) -> String {
 }
 
 /// Whether a function reads tables, or runs statements, that it is told of in a string.
-pub(super) fn reads_by_text(name: &str) -> bool {
+pub(crate) fn reads_by_text(name: &str) -> bool {
     name.contains("_to_xml")
         || name.starts_with("dblink")
         || name.starts_with("crosstab")

@@ -19,6 +19,7 @@ use shardway_shardmap::ShardId;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::task::JoinHandle;
 
 impl Session {
     /// In simple protocol: rows and CommandComplete, without ReadyForQuery. Gives the tier.
@@ -41,8 +42,8 @@ impl Session {
                 frame::put(&mut message, b'Q', &[scatter.shard_sql().as_bytes(), b"\0"].concat());
                 self.send(&servers, message.filled());
             }
-            // Run above.
-            Across::Gather(_) => {}
+            // Have ways of their own.
+            Across::Gather(_) | Across::Spread(_) => {}
         }
         self.answers(&servers, &across, window, true).await
     }
@@ -57,6 +58,9 @@ impl Session {
         items: &[Item],
     ) -> Result<Tier, Failure> {
         let across = across_of(&statement.plan)?;
+        if let Across::Spread(spread) = &across {
+            return Box::pin(self.spread_extended(statement, spread, shards, bytes, items)).await;
+        }
         let asked = Asked::of(items, bytes)?;
         self.answer_before_bind(bytes, &items[..asked.bind]).await?;
         let params = Params::parse(asked.params)
@@ -78,8 +82,8 @@ impl Session {
                 (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
             }
             Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
-            // Run above.
-            Across::Gather(gather) => (Cow::Borrowed(gather.sql().as_bytes()), 0),
+            // Have ways of their own.
+            Across::Gather(_) | Across::Spread(_) => (Cow::Borrowed(&b"\0"[..]), 0),
         };
         let messages = shard_messages(&sql, &statement.types, asked.params, &params, hidden);
         let servers = self.open(&across, group, shards, statement.plan.access).await?;
@@ -92,14 +96,14 @@ impl Session {
         Ok(tier)
     }
 
-    fn closed(&mut self, portals: usize) {
+    pub(super) fn closed(&mut self, portals: usize) {
         for _ in 0..portals {
             self.client.output.extend(reply::CLOSE_COMPLETE);
         }
     }
 
     /// Parse and Describe in front of the Bind. A lone Parse needs no server: the shards will say what is wrong with it.
-    async fn answer_before_bind(&mut self, bytes: &Buffer, items: &[Item]) -> Result<(), Failure> {
+    pub(super) async fn answer_before_bind(&mut self, bytes: &Buffer, items: &[Item]) -> Result<(), Failure> {
         match items {
             [] => {}
             [Item::Parse { name, .. }] if name.is_empty() => {
@@ -149,8 +153,43 @@ impl Session {
         Ok(())
     }
 
+    /// A statement without parameters, its rows described and in the format that is asked for: they and the tag. Gives the
+    /// tier.
+    pub(super) async fn across_rows(
+        &mut self,
+        across: &Across,
+        access: Access,
+        group: GroupId,
+        shards: Vec<ShardId>,
+        binary: bool,
+    ) -> Result<Tier, Failure> {
+        // No parameters, one format for all.
+        let bind = [0, 0, 0, 0, 0, 1, 0, u8::from(binary)];
+        let params =
+            Params::parse(&bind).ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
+        let (sql, hidden) = match across {
+            Across::Gather(gather) => {
+                let client = Client { types: &[], bind: &bind, describes: true, bound: false };
+                return self.gather(gather, access, client).await;
+            }
+            Across::Scatter(scatter) => {
+                (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
+            }
+            Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
+            Across::Spread(_) => {
+                let message = "COPY of what a statement over several shards writes is not supported";
+                return Err(ClientError::error("0A000", message).into());
+            }
+        };
+        let window = Window::of(across, None)?;
+        let messages = shard_messages(&sql, &[], &bind, &params, hidden);
+        let servers = self.open(across, group, shards, access).await?;
+        self.send(&servers, messages.filled());
+        self.answers(&servers, across, window, true).await
+    }
+
     /// Sends every server the same, before anything is waited for.
-    fn send(&mut self, servers: &[usize], messages: &[u8]) {
+    pub(super) fn send(&mut self, servers: &[usize], messages: &[u8]) {
         for &index in servers {
             let server = &mut self.servers[index].lease;
             server.wire.send(messages);
@@ -202,13 +241,13 @@ impl Session {
         match across {
             Across::Scatter(scatter) => self.merge(servers, scatter, window, describe).await,
             Across::Combine(combine) => self.combine(servers, combine, window, describe).await,
-            // Has a way of its own.
-            Across::Gather(_) => Ok(0),
+            // Have ways of their own.
+            Across::Gather(_) | Across::Spread(_) => Ok(0),
         }
     }
 
     /// Brings every server to its ReadyForQuery, and gives them back. What nobody wants any more is cancelled.
-    async fn settle_servers<T>(
+    pub(super) async fn settle_servers<T>(
         &mut self,
         servers: &[usize],
         answered: &Result<T, Failure>,
@@ -217,13 +256,12 @@ impl Session {
         if self.servers.is_empty() {
             return Ok(());
         }
-        if answered.is_err() {
-            self.cancel_servers(servers);
-        }
+        let cancels = if answered.is_err() { self.cancel_servers(servers) } else { Cancels::default() };
         if let Err(Failure::Session(_)) = answered {
             return Ok(());
         }
         let drained = self.drain(servers).await;
+        cancels.arrived().await;
         let now = Instant::now();
         self.answered = Some(now);
         servers.iter().for_each(|&index| self.servers[index].lease.used_until = Some(now));
@@ -233,14 +271,11 @@ impl Session {
         drained
     }
 
-    pub(super) fn cancel_servers(&self, servers: &[usize]) {
+    /// Cancels what servers still work on.
+    pub(super) fn cancel_servers(&self, servers: &[usize]) -> Cancels {
         let timeout = self.world.config.pool.cancel_wait_timeout;
-        for &index in servers {
-            let lease = &self.servers[index].lease;
-            if lease.outstanding > 0 {
-                tokio::spawn(lease.cancel_target().announce().send(timeout));
-            }
-        }
+        let busy = servers.iter().map(|&index| &self.servers[index].lease).filter(|l| l.outstanding > 0);
+        Cancels(busy.map(|lease| tokio::spawn(lease.cancel_target().announce().send(timeout))).collect())
     }
 
     pub(super) async fn drain(&mut self, servers: &[usize]) -> Result<(), ClientError> {
@@ -253,6 +288,19 @@ impl Session {
             }
         }
         failure
+    }
+}
+
+/// Cancels of ours on their way.
+#[derive(Debug, Default)]
+pub(super) struct Cancels(Vec<JoinHandle<()>>);
+
+impl Cancels {
+    /// Waits until they are through, or given up: what the servers are asked next is not what they were meant for.
+    pub(super) async fn arrived(self) {
+        for cancel in self.0 {
+            let _ = cancel.await;
+        }
     }
 }
 

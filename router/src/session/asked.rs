@@ -20,7 +20,7 @@ impl Window {
         let (limit, offset) = match across {
             Across::Scatter(scatter) => (&scatter.limit, &scatter.offset),
             Across::Combine(combine) => (&combine.limit, &combine.offset),
-            Across::Gather(_) => (&None, &None),
+            Across::Gather(_) | Across::Spread(_) => (&None, &None),
         };
         let left = limit.as_ref().map(|c| rows(c, params, "2201W", "LIMIT")).transpose()?.flatten();
         let skip = offset.as_ref().map(|c| rows(c, params, "2201X", "OFFSET")).transpose()?.flatten();

@@ -73,6 +73,8 @@ impl Trail {
         for statement in std::mem::take(&mut self.running) {
             let outcome = match tags.next() {
                 Some(tag) => Outcome::Ok(line::rows(&tag)),
+                // All of them were sent, and any of them may have been done.
+                None if failure == Some(Outcome::Unknown) => Outcome::Unknown,
                 None => match failure.take() {
                     Some(outcome) => outcome,
                     // The server did not get so far.
@@ -122,9 +124,12 @@ impl Session {
         self.is_audited()
             && plan.access == Access::Write
             && match plan.command {
-                Command::Execute | Command::Notify | Command::Load | Command::Declare { .. } => false,
-                // Without that word nothing is done.
-                Command::Explain => text.to_ascii_lowercase().contains("analyze"),
+                Command::Execute | Command::Notify | Command::Load => false,
+                // Without that word, in either spelling, nothing is done.
+                Command::Explain => {
+                    let text = text.to_ascii_lowercase();
+                    text.contains("analyze") || text.contains("analyse")
+                }
                 _ => true,
             }
     }
@@ -204,7 +209,10 @@ impl Session {
     pub(super) async fn audit_ends(&mut self, failure: Option<&Failure>, failed: bool) {
         let Some(trail) = &mut self.trail else { return };
         let code = trail.error.take();
+        // The client is told of it in a moment.
+        let verdict = failure.and_then(|_| self.registration.handle.verdict_code());
         let of_code = |code: &str| match code {
+            "57014" => Outcome::Error(verdict.clone().unwrap_or_else(|| code.to_owned())),
             // The server was lost, or the client while it waited.
             "08006" => Outcome::Unknown,
             code => Outcome::Error(code.to_owned()),

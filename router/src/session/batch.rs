@@ -1,12 +1,14 @@
 //! Collecting an extended-protocol batch: messages up to Sync or Flush, read and understood, not yet run.
 
 use super::prepared::Prepared;
-use super::{End, MAX_MESSAGE, Session};
+use super::{End, MAX_MESSAGE, Session, unknown_message};
 use crate::error::ClientError;
 use crate::plan::Refusal;
+use crate::plan::ddl::Way;
 use crate::plan::locate::{Params, Target, Values, locate};
 use crate::plan_cache::Planning;
 use crate::schema::ShardRef;
+use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
 use std::ops::Range;
@@ -71,6 +73,20 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// The message's tag; `None` for one that was not understood.
+    pub(super) fn tag(&self) -> Option<u8> {
+        match self {
+            Self::Parse { .. } => Some(b'P'),
+            Self::Bind { .. } => Some(b'B'),
+            Self::DescribeStatement { .. } => Some(b'D'),
+            Self::Portal { tag, .. } => Some(*tag),
+            Self::CloseStatement { .. } => Some(b'C'),
+            Self::Fail { .. } => None,
+        }
+    }
+}
+
 /// What the messages of a batch so far do to the client's statements: the closed ones are there without one. It
 /// counts for the session only when they have run.
 #[derive(Default)]
@@ -117,10 +133,25 @@ const MAX_BATCH: usize = MAX_MESSAGE + 1024 * 1024;
 pub struct Batch {
     /// Its messages' bytes.
     pub bytes: Buffer,
-    /// Its messages, up to the first that fails.
+    /// Its messages, up to the first that fails, or behind which the next batch begins.
     pub items: Vec<Item>,
-    /// Whether Sync ended it; else Flush.
+    /// Whether Sync ended it; else Flush, or what changes the meaning of all that stands behind it.
     pub sync: bool,
+}
+
+/// Whether the Executes of a batch may be of a COPY.
+#[derive(Default)]
+struct Copies {
+    /// A COPY was parsed, or one that was parsed before is bound.
+    parses: bool,
+    /// Something was bound; else what is executed was bound before.
+    binds: bool,
+}
+
+impl Copies {
+    fn may_copy(&self) -> bool {
+        self.parses || !self.binds
+    }
 }
 
 impl Session {
@@ -145,26 +176,38 @@ impl Session {
 
     /// The same with the schema read again: a relation was not known.
     pub(super) async fn understand_anew(&mut self, bytes: &[u8]) -> Vec<Item> {
-        let planning = self.database.planning();
-        let refreshed = self.database.refresh(Some(&planning)).await;
-        self.follow_schema();
-        let reread = match refreshed {
+        let reread = match self.read_anew().await {
             Ok(()) => Reread::Done,
-            Err(e) => Reread::Failed(format!("the schema could not be read: {e}")),
+            Err(e) => Reread::Failed(e),
         };
         self.understand(bytes, &reread).unwrap_or_default()
     }
 
-    /// Waits for a Sync or Flush; gives the bytes up to its end.
+    /// Waits for a Sync or Flush, or for what may be a COPY FROM STDIN whose data comes next; gives the bytes up to its end.
     async fn batch_len(&mut self) -> Result<usize, End> {
         let mut at = 0;
+        let mut asked = Copies::default();
         loop {
-            match frame::peek(&self.client.input.filled()[at..], MAX_MESSAGE) {
+            match frame::peek(&self.client.input.filled()[at..], self.client.max_message) {
                 Ok(Some(header)) if self.client.input.len() - at >= header.len => {
+                    let input = self.client.input.filled();
+                    let body = &input[at + HEADER..at + header.len];
                     at += header.len;
                     match header.tag {
                         b'S' | b'H' => return Ok(at),
-                        b'P' | b'B' | b'D' | b'E' | b'C' => {}
+                        b'E' => {
+                            // The server waits for data then, and says so without having been told to.
+                            let data = matches!(input.get(at), None | Some(b'd' | b'c' | b'f'));
+                            if data && asked.may_copy() {
+                                return Ok(at);
+                            }
+                        }
+                        b'P' => asked.parses |= copies(body),
+                        b'B' => {
+                            asked.binds = true;
+                            asked.parses |= self.binds_copy(body);
+                        }
+                        b'D' | b'C' => {}
                         // A client may leave, or mix the protocols; what came before is then without an end.
                         b'X' => return Err(End::Terminated),
                         b'Q' => {
@@ -174,8 +217,7 @@ impl Session {
                         }
                         b'd' | b'c' | b'f' => {}
                         other => {
-                            let what = format!("invalid frontend message type {other}");
-                            return Err(End::Fatal(ClientError::protocol(what)));
+                            return Err(End::Fatal(unknown_message(other)));
                         }
                     }
                 }
@@ -187,13 +229,62 @@ impl Session {
                     self.wait_for_client().await?;
                     self.now = Instant::now();
                 }
-                Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
+                Err(_) => return Err(End::Fatal(self.bad_length(at))),
             }
         }
     }
 
-    /// Reads every message; stops at the first that fails, since what follows will be skipped. `None`: a relation is
-    /// not known, and the schema has not been read again for it yet.
+    /// Whether a Bind is of a COPY that was prepared in an earlier batch.
+    fn binds_copy(&self, body: &[u8]) -> bool {
+        let name = frame::cstr(body).and_then(|(_, rest)| frame::cstr(rest)).map(|(name, _)| name);
+        let known = match name {
+            None | Some([]) => self.unnamed.as_ref(),
+            Some(name) => self.statements.get(name),
+        };
+        known.is_some_and(|statement| statement.plan.command == Command::Copy)
+    }
+
+    /// What stands behind a statement that changes what others mean, or whether they may run, is left in the input: it is
+    /// a batch by itself, of the same transaction.
+    pub(super) fn leave_rest(&mut self, batch: &mut Batch) {
+        let Some(Item::Portal { tag: b'E', at, .. }) = batch.items.last() else { return };
+        let rest = &batch.bytes.filled()[at.end..];
+        if !asks_more(rest) {
+            return;
+        }
+        let mut input = Buffer::default();
+        input.extend(rest);
+        input.extend(self.client.input.filled());
+        self.client.input = input;
+        batch.sync = false;
+    }
+
+    /// Whether what stands behind the Execute of a portal, the last of these items, can be understood only when it has run.
+    fn turns(&self, items: &[Item]) -> bool {
+        let Some(Item::Portal { tag: b'E', portal, .. }) = items.last() else { return false };
+        let bound = items.iter().rev().find_map(|item| match item {
+            Item::Bind { statement, portal: to, .. } if to == portal => Some(&statement.plan),
+            _ => None,
+        });
+        let Some(plan) = bound.filter(|plan| !plan.plain) else { return false };
+        let sharded = || self.with_planning(|planning| !planning.schema.is_unsharded());
+        match &plan.command {
+            Command::Commit { .. } | Command::Rollback { .. } | Command::Savepoint => {
+                let failed = self.transaction.as_ref().is_some_and(|transaction| transaction.failed);
+                let changed =
+                    self.transaction.as_ref().is_some_and(|transaction| transaction.changed.is_some());
+                failed || (changed || !Arc::ptr_eq(&self.path, &self.base_path.1)) && sharded()
+            }
+            Command::Set { name, .. } => name == "search_path" && sharded(),
+            Command::SetLocal { search_path } => search_path.is_some() && sharded(),
+            Command::Reset { name } => matches!(name.as_str(), "search_path" | "all") && sharded(),
+            Command::DiscardAll => sharded(),
+            _ => plan.objects.as_ref().is_some_and(|o| o.changes && o.way != Way::Apart),
+        }
+    }
+
+    /// Reads every message; stops at the first that fails, since what follows will be skipped, and at one behind which all
+    /// is read when it has run. `None`: a relation is not known, and the schema has not been read again for it yet.
     pub(super) fn understand(&mut self, bytes: &[u8], reread: &Reread) -> Option<Vec<Item>> {
         let mut items = Vec::with_capacity(USUAL_ITEMS);
         let mut here = Here::default();
@@ -216,7 +307,7 @@ impl Session {
             let item = item.unwrap_or_else(|error| Item::Fail { error, parse: None });
             let failed = matches!(item, Item::Fail { .. });
             items.push(item);
-            if failed {
+            if failed || self.turns(&items) && asks_more(&bytes[at..]) {
                 break;
             }
         }
@@ -457,6 +548,29 @@ impl Session {
 
 fn malformed() -> ClientError {
     ClientError::error("08P01", "invalid message format")
+}
+
+/// Whether a Parse is of a COPY.
+fn copies(body: &[u8]) -> bool {
+    let text = frame::cstr(body).and_then(|(_, rest)| frame::cstr(rest)).map_or(&b""[..], |(text, _)| text);
+    match text.trim_ascii_start() {
+        // Comments may come first.
+        text @ [b'/' | b'-' | b';', ..] => {
+            std::str::from_utf8(text).is_ok_and(|text| Command::of_text(text) == Command::Copy)
+        }
+        text => text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"copy")),
+    }
+}
+
+/// Whether there is a message among these that asks for more than the end of a batch.
+fn asks_more(mut bytes: &[u8]) -> bool {
+    while let Ok(Some(header)) = frame::peek(bytes, MAX_MESSAGE) {
+        if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
+            return true;
+        }
+        bytes = &bytes[header.len.min(bytes.len())..];
+    }
+    false
 }
 
 /// Types declared in Parse.

@@ -74,6 +74,10 @@ impl Session {
         let Some(shape) = self.shape(batch) else { return Asked::No };
         let Some((reads, ttl)) = self.reads(shape.plan, shape.key) else { return Asked::No };
         let Some(params) = Params::parse(shape.bind) else { return Asked::No };
+        // A statement that was declared with more of them than it has wants values for all.
+        if shape.types.len() > params.len() {
+            return Asked::No;
+        }
         let mut key = self.cache_key(shape.text, shape.frames);
         for n in 0..params.len() {
             let Some(param) = params.get(n) else { return Asked::No };
@@ -92,10 +96,13 @@ impl Session {
             return None;
         }
         let mut frames = 0b1000_0000;
-        let mut bound = None;
+        let (mut parsed, mut bound) = (None, None);
         for (place, item) in batch.items.iter().enumerate() {
             match item {
-                Item::Parse { .. } if place == 0 => frames |= 1,
+                Item::Parse { statement, .. } if place == 0 => {
+                    parsed = Some(statement);
+                    frames |= 1;
+                }
                 Item::Bind { statement, at, key, .. } if bound.is_none() => {
                     bound = Some((statement, at, key))
                 }
@@ -107,6 +114,10 @@ impl Session {
             }
         }
         let (statement, at, key) = bound.filter(|_| frames & 4 != 0)?;
+        // Postgres has to see a statement that is parsed beside the one that runs.
+        if parsed.is_some_and(|parsed| !Arc::ptr_eq(parsed, statement)) {
+            return None;
+        }
         let body = &batch.bytes.filled()[at.start + HEADER..at.end];
         let (_, bind) = frame::cstr(body).and_then(|(_, rest)| frame::cstr(rest))?;
         Some(Shape {
@@ -134,7 +145,7 @@ impl Session {
             Kind::Sharded { .. } => key?,
             _ => "",
         };
-        Some((ReadSet::new(&self.database.name, &full_name(table), key), rule.ttl))
+        Some((ReadSet::new(&self.database.name, &kept_name(table), key), rule.ttl))
     }
 
     fn cache_key(&self, text: &str, frames: u8) -> CacheKey {
@@ -176,6 +187,10 @@ impl Session {
         ready: usize,
     ) {
         let Some(cache) = (**self.proxy.cache.load()).clone() else { return };
+        // The answer may be of servers that the configuration has left since.
+        if self.world.generation != self.proxy.generation() {
+            return;
+        }
         if !capture.spoiled && capture.bytes.len() >= ready {
             cache.finish_fill(ticket, &capture.bytes[..capture.bytes.len() - ready], ttl);
         }
@@ -190,14 +205,19 @@ impl Session {
         let era = self.proxy.cache_era();
         let cache = (**self.proxy.cache.load()).clone();
         let mark = self.mark.get_or_insert(WriteMark { guard: None, _era: era });
-        let writes = || write_set(&self.database.name, plan, key);
-        match (&mut mark.guard, cache) {
-            (Some((_, guard)), _) => guard.extend(&writes()).await,
-            (none, Some(cache)) => {
-                let guard = cache.begin_write(&writes()).await;
-                *none = Some((cache, guard));
+        if mark.guard.is_none() && cache.is_none() {
+            return;
+        }
+        // Where servers are reached by several names, whoever uses another one has to hear of it, too; and there the table
+        // may have another key.
+        let namesakes = self.database.namesakes(&self.world.databases).iter().map(|name| (name, None));
+        for (name, key) in std::iter::once((&self.database.name, key)).chain(namesakes) {
+            let writes = write_set(name, plan, key);
+            match (&mut mark.guard, &cache) {
+                (Some((_, guard)), _) => guard.extend(&writes).await,
+                (none, Some(cache)) => *none = Some((cache.clone(), cache.begin_write(&writes).await)),
+                (None, None) => {}
             }
-            (None, None) => {}
         }
     }
 
@@ -254,15 +274,19 @@ fn write_set(database: &str, plan: &Plan, key: Option<&str>) -> WriteSet {
     }
     for table in &plan.writes {
         match (&table.kind, key) {
-            (Kind::Sharded { .. }, Some(key)) => writes.add_key(&full_name(table), key),
-            _ => writes.add_table(&full_name(table)),
+            (Kind::Sharded { .. }, Some(key)) => writes.add_key(&kept_name(table), key),
+            _ => writes.add_table(&kept_name(table)),
         }
     }
     writes
 }
 
-fn full_name(table: &Table) -> String {
-    format!("{}.{}", table.schema, table.name)
+/// The name that a table's answers are kept by: tables that share rows have one together.
+fn kept_name(table: &Table) -> String {
+    match &table.family {
+        Some(family) => family.to_string(),
+        None => format!("{}.{}", table.schema, table.name),
+    }
 }
 
 /// A statement's one key in canonical text; `None` if it has several, or none, or it can't be read.

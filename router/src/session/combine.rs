@@ -103,7 +103,7 @@ impl Session {
             frame::put(&mut self.client.output, b'D', &row);
             total += 1;
             if self.client.output.len() >= FLUSH_AT {
-                self.client.flush().await.map_err(End::Client)?;
+                self.flush_rows().await?;
             }
         }
         Ok(total)

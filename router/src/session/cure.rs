@@ -257,8 +257,7 @@ impl Session {
         let tally = self.meter.tally();
         let server = &mut self.servers[index].lease;
         self.script.clear();
-        let max = server.max_prepared.max(1);
-        Writer { server, script: &mut self.script, tally, max }.ensure(statement, named);
+        Writer { server, script: &mut self.script, tally }.ensure(statement, named);
         self.script.clear();
         let name = if named { statement.name.as_bytes() } else { b"" };
         let server = &mut self.servers[index].lease;

@@ -83,20 +83,29 @@ impl Session {
 
     /// The same with the schema read again.
     async fn decide_anew(&mut self, text: &str) -> Result<Decided, ClientError> {
-        let planning = self.database.planning();
-        self.database
-            .refresh(Some(&planning))
-            .await
-            .map_err(|e| ClientError::error("58000", format!("the schema could not be read: {e}")))?;
-        self.follow_schema();
+        self.read_anew().await.map_err(|e| ClientError::error("58000", e))?;
         let decided = self.decide_with(&self.planning(), text)?;
         match unknown(&decided) {
             // Sent to one shard it could be answered from rows of that shard alone, if the table appeared meanwhile.
-            Some(name) if !self.database.planning().schema.is_unsharded() => {
+            Some(name) if !self.database.with_planning(|planning| planning.schema.is_unsharded()) => {
                 Err(ClientError::error("42P01", format!("relation \"{name}\" does not exist")))
             }
             _ => Ok(decided),
         }
+    }
+
+    /// Reads the schema again, for a relation that is not known: over the transaction's own servers if it has changed it.
+    /// Errors: in words.
+    pub(super) async fn read_anew(&mut self) -> Result<(), String> {
+        let unread = |e| format!("the schema could not be read: {e}");
+        let changed = |t: &super::transaction::Transaction| t.changed.is_some() && !t.failed;
+        if self.transaction.as_ref().is_some_and(changed) {
+            return Box::pin(self.reread_within()).await.map_err(|e| unread(e.message));
+        }
+        let planning = self.database.planning();
+        let read = self.database.refresh(Some(&planning)).await.map_err(unread);
+        self.follow_schema();
+        read
     }
 
     pub(super) fn decide_with(&self, planning: &Planning, text: &str) -> Result<Decided, ClientError> {
@@ -252,7 +261,12 @@ fn creates_routine(scan: &Scan, text: &str) -> bool {
 fn unknown(decided: &Decided) -> Option<&str> {
     match decided {
         Decided::One(decision) => decision.plan.unknown.as_deref(),
-        Decided::Many(all) => all.iter().find_map(|(_, d)| d.plan.unknown.as_deref()),
+        // What stands behind one that makes tables is planned again when it is its turn.
+        Decided::Many(all) => {
+            let makes = |plan: &Plan| plan.objects.as_ref().is_some_and(|objects| objects.changes);
+            let before = all.iter().take_while(|(_, d)| !makes(&d.plan));
+            before.into_iter().find_map(|(_, d)| d.plan.unknown.as_deref())
+        }
         _ => None,
     }
 }

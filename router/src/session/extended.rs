@@ -5,7 +5,7 @@ use super::caching::Asked;
 use super::cure::{Exchanged, left};
 use super::decide::first_shard;
 use super::parameters::with_values;
-use super::pieces::bound_here;
+use super::pieces::{bound_here, may_copy_in};
 use super::relay::{Capture, Exchange, Outcome, Relay, Step};
 use super::simple::Failure;
 use super::temporary::planned_ahead;
@@ -23,19 +23,24 @@ const READY_LEN: usize = 6;
 
 impl Session {
     /// Runs a batch and, if Sync ended it, says ReadyForQuery.
-    pub(super) async fn run_batch(&mut self, batch: Batch) -> Result<(), End> {
+    pub(super) async fn run_batch(&mut self, mut batch: Batch) -> Result<(), End> {
+        self.leave_rest(&mut batch);
+        self.unsynced = !batch.sync;
         let ran = match self.one_place(&batch) {
             _ if self.plans_ahead(&batch.items) => Err(planned_ahead().into()),
             Some((shard, access)) => self.batch_on(shard, access, &batch).await,
             None => self.piecewise(&batch).await,
         };
+        self.unsynced = false;
+        let resyncs = std::mem::take(&mut self.resyncs);
+        let sync = batch.sync && !resyncs;
         match ran {
             Ok(Progress { failed: false, ready: true }) => return Ok(()),
             Ok(Progress { failed, ready }) => {
                 if ready {
                     return Ok(());
                 }
-                if failed && !batch.sync {
+                if failed && !sync {
                     self.skipping = true;
                     return Ok(());
                 }
@@ -46,7 +51,7 @@ impl Session {
             }
             Err(failure) => {
                 self.fail(failure)?;
-                if !batch.sync {
+                if !sync {
                     self.skipping = true;
                     return Ok(());
                 }
@@ -54,7 +59,7 @@ impl Session {
                 return Ok(());
             }
         }
-        if batch.sync {
+        if sync {
             self.end_batch().await?;
         }
         Ok(())
@@ -98,7 +103,9 @@ impl Session {
                         group.get_or_insert(*g);
                         (&statement.plan, None)
                     }
-                    Target::Everywhere(g) if self.database.maps[g.0].shard_count() == 1 => {
+                    Target::Everywhere(g)
+                        if self.database.maps[g.0].shard_count() == 1 && statement.plan.objects.is_none() =>
+                    {
                         group.get_or_insert(*g);
                         (&statement.plan, None)
                     }
@@ -213,16 +220,45 @@ impl Session {
         ready: bool,
         capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
+        let looks = self.only_looks(
+            shard,
+            items.iter().map(|item| match item {
+                Item::Bind { statement, .. } => statement.plan.command == Command::Show,
+                item => !matches!(item, Item::Portal { tag: b'E', portal, .. } if !bound_here(items, portal)),
+            }),
+        );
+        let done = self.ask_unit(shard, access, bytes, items, ready, capture).await;
+        if looks {
+            self.only_looked(shard);
+        }
+        done
+    }
+
+    async fn ask_unit(
+        &mut self,
+        shard: ShardRef,
+        access: Access,
+        bytes: &Buffer,
+        items: &[Item],
+        ready: bool,
+        capture: Option<&mut Capture>,
+    ) -> Result<bool, Failure> {
         let index = self.acquire(shard, access).await?;
         for item in items {
             if let Item::Bind { statement, .. } = item {
                 self.doubt_by(index, &statement.plan, &statement.text);
+                self.lock_before_rows(&statement.plan, shard).await?;
             }
         }
         self.prove(index, items).await?;
-        let above = self.write_batch(index, bytes, items);
-        let curable = self.transaction.is_none().then_some(above);
-        let exchange = Exchange::extended(ready).curable(curable);
+        let exchange = if self.unsynced && may_copy_in(items) {
+            // The client's next Sync is not this statement's own.
+            self.write_flushed(index, bytes, items);
+            Exchange::extended(ready).owing_sync()
+        } else {
+            let above = self.write_batch(index, bytes, items);
+            Exchange::extended(ready).curable(self.transaction.is_none().then_some(above))
+        };
         match self.exchange(index, items, exchange, capture).await? {
             Exchanged::Sick(ailment) => {
                 let said = items.len() - left(&self.script);
@@ -248,7 +284,9 @@ impl Session {
         let tells_tags = self.wants_tags();
         let server = &mut self.servers[index].lease;
         let mut exchange = exchange.moving(moved).hiding_parameters(hides).telling_tags(tells_tags);
-        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
+        let handle = &self.registration.handle;
+        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange, handle);
+        let relay = relay.capturing(capture);
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);

@@ -7,8 +7,9 @@
 mod engine;
 mod pull;
 
+use super::across::Cancels;
 use super::asked::{Window, shard_messages};
-use super::relay::{MAX_AHEAD, move_position};
+use super::relay::{MAX_AHEAD, move_position, position_in};
 use super::simple::Failure;
 use super::{End, Session};
 use crate::error::ClientError;
@@ -66,6 +67,7 @@ impl Session {
         let params = Params::parse(client.bind)
             .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
         let parts = self.parts(gather, access, &client, params).await?;
+        self.servers[parts.engine].unpreparable = true;
         self.check_text(gather, &parts)?;
         let mut copying = false;
         let limit = self.statement_limit();
@@ -132,12 +134,12 @@ impl Session {
         };
         let dates =
             parts.all.iter().all(|&n| is(n, "DateStyle", "ISO") && is(n, "IntervalStyle", "postgres"));
-        let digits = self.settings.value("extra_float_digits").map(|v| v.parse::<i32>().unwrap_or(0));
-        if dates && digits.is_none_or(|digits| digits > 0) && self.settings.value("lc_monetary").is_none() {
+        let unset = |name| self.settings.value(name).is_none();
+        if dates && unset("lc_monetary") && unset("array_nulls") {
             return Ok(());
         }
         let message = "this statement brings values of this database's own types over several shards, which takes \
-                       DateStyle ISO, IntervalStyle postgres, extra_float_digits of 1 or more, and lc_monetary as it is";
+                       DateStyle ISO, IntervalStyle postgres, and lc_monetary and array_nulls as they are";
         Err(ClientError::error("0A000", message))
     }
 
@@ -244,8 +246,7 @@ impl Session {
         self.proxy.metrics.server_errors.inc();
         let mut reworded = Vec::with_capacity(body.len());
         for field in body.split_inclusive(|&byte| byte == 0) {
-            let digits = field.strip_prefix(b"P").and_then(|f| std::str::from_utf8(&f[..f.len() - 1]).ok());
-            match digits.and_then(|digits| digits.parse().ok()) {
+            match position_in(field) {
                 Some(at) => reworded.extend_from_slice(format!("P{}\0", position(at)).as_bytes()),
                 None => reworded.extend_from_slice(field),
             }
@@ -266,13 +267,12 @@ impl Session {
             frame::put(&mut server.wire.output, b'f', b"the rows could not be brought\0");
             server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
         }
-        if !done {
-            self.cancel_servers(&parts.all);
-        }
+        let cancels = if done { Cancels::default() } else { self.cancel_servers(&parts.all) };
         if ended {
             return Ok(());
         }
         let drained = self.drain(&parts.all).await;
+        cancels.arrived().await;
         let engine = &mut self.servers[parts.engine].lease;
         let undone = match (self.transaction.is_some(), done) {
             (true, true) => engine.run_each(engine::BACK).await,

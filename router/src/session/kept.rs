@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::schema::{ShardRef, TemporaryTable};
 use crate::sql::command::Command;
 use shardway_config::PoolMode;
+use shardway_pool::Lease;
 use shardway_pool::server::{RunError, TextRow, is_discard_all};
 use std::time::Duration;
 
@@ -167,6 +168,7 @@ impl Session {
 
     /// Raises a doubt about a server if the statement gives reason to: one in hand, before it is sent.
     pub(super) fn doubt_by(&mut self, index: usize, plan: &Plan, text: &str) {
+        self.servers[index].unpreparable |= plan.unpreparable;
         if plan.command == Command::Load {
             return self.servers[index].spoil();
         }
@@ -183,6 +185,9 @@ impl Session {
     /// Lays a server by if it is to stay with the session; else it goes back to its pool.
     pub(super) fn lay_by(&mut self, mut participant: Participant) {
         if self.mode != PoolMode::Session && participant.holds.is_none() {
+            if self.ways.resets_always {
+                self.reset_behind(participant.lease);
+            }
             return self.note_kept();
         }
         let lease = &mut participant.lease;
@@ -192,7 +197,8 @@ impl Session {
             return participant.lease.close();
         }
         lease.claimed = true;
-        participant.wrote = false;
+        (participant.wrote, participant.locks, participant.unpreparable) = (false, false, false);
+        participant.asked = true;
         if let Some(holds) = &mut participant.holds
             && holds.doubt == Doubt::Unsettled
         {
@@ -200,6 +206,26 @@ impl Session {
         }
         self.kept.push(participant);
         self.note_kept();
+    }
+
+    /// Gives a server back as `server_reset_query` leaves it (PgBouncer's `server_reset_query_always`): nobody else has it
+    /// before. The session does not wait for that.
+    fn reset_behind(&self, mut lease: Lease) {
+        let query = self.world.config.pool.server_reset_query.clone();
+        if query.trim().is_empty() || !lease.is_clean() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        lease.claimed = true;
+        runtime.spawn(async move {
+            let cleaned = async {
+                lease.reset(&query).await?;
+                lease.introduce().await.map_err(RunError::Lost)
+            };
+            if !matches!(tokio::time::timeout(CLEANING, cleaned).await, Ok(Ok(()))) {
+                lease.close();
+            }
+        });
     }
 
     /// The server of a shard that was laid by.
@@ -316,7 +342,10 @@ impl Session {
             let shard = shards.and_then(|shards| shards.get(shard.0 as usize));
             shard.is_some_and(|s| s.servers.iter().any(|s| s.address == *participant.lease.address()))
         };
-        if self.kept.iter().all(stays) {
+        if self.ways.closes_fast && self.kept.iter().any(|p| !stays(p) || p.lease.pool().is_retired()) {
+            return Err(End::Fatal(ClientError::protocol("database configuration changed")));
+        }
+        if self.ways.keeps_former || self.kept.iter().all(stays) {
             return Ok(());
         }
         let message = "terminating connection: the server of this session is no longer configured";

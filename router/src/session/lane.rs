@@ -8,13 +8,15 @@
 use super::batch::{Batch, Item, Reread};
 use super::cure::{Again, unproven};
 use super::decide::{Decided, Decision};
+use super::queued::poll_waiting;
 use super::quick::Quick;
-use super::relay::{Broken, Exchange, MAX_AHEAD, Outcome, Relay};
+use super::relay::{Broken, Exchange, Outcome, Relay};
 use super::servers::{Participant, no_lease};
 use super::simple::Failure;
 use super::writer::Writer;
-use super::{End, MAX_MESSAGE, SYNC, Session};
+use super::{End, SYNC, Session};
 use crate::error::ClientError;
+use crate::handle::Reason;
 use crate::plan::locate::Target;
 use crate::plan::{Access, Tier};
 use crate::proxy::Phase;
@@ -28,8 +30,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-/// A Query of BEGIN.
-const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
+/// Parse, Bind and Execute of BEGIN, without a Sync: should it fail, the server runs nothing of what comes behind it in
+/// the same write. After a Query it would, and each statement by itself.
+const BEGIN: &[u8] = b"P\0\0\0\x0d\0BEGIN\0\0\0B\0\0\0\x0c\0\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0";
+
+/// The Flush message.
+const FLUSH: &[u8] = b"H\0\0\0\x04";
 
 /// A statement whose answer is awaited.
 pub(super) struct Flight {
@@ -78,6 +84,16 @@ pub(super) struct Queued {
     work: Work,
 }
 
+/// What became of a statement whose answer was awaited.
+enum Landed {
+    /// It is done with.
+    Here,
+    /// It is to be sent once more.
+    Again(Box<Again>),
+    /// It failed, and other servers of its transaction are to know.
+    Apart,
+}
+
 /// What became of a message in the fast lane.
 pub(super) enum Departure {
     /// It is answered.
@@ -102,10 +118,12 @@ impl Session {
     /// Runs statements as long as they fit.
     pub(super) fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, End>> {
         loop {
-            if self.flight.is_some()
-                && let Some(again) = ready!(self.poll_flight(cx))?
-            {
-                return Poll::Ready(Ok(Next::Long(Some(Work::Again(again)))));
+            if self.flight.is_some() {
+                match ready!(self.poll_flight(cx))? {
+                    Landed::Here => {}
+                    Landed::Again(again) => return Poll::Ready(Ok(Next::Long(Some(Work::Again(again))))),
+                    Landed::Apart => return Poll::Ready(Ok(Next::Long(None))),
+                }
             }
             if self.queued.is_some()
                 && let Departure::Long(work) = ready!(self.poll_queued(cx))?
@@ -142,12 +160,12 @@ impl Session {
 
     /// Whether a shutdown or a reload is to be looked at.
     pub(super) fn is_disturbed(&self) -> bool {
-        self.proxy.stage() >= Phase::Draining || self.proxy.generation() != self.world.generation
+        self.proxy.stage() >= Phase::Releasing || self.proxy.generation() != self.world.generation
     }
 
     /// Takes up the next message, if it is one for the fast lane.
     fn depart(&mut self) -> Departure {
-        let whole = match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
+        let whole = match frame::peek(self.client.input.filled(), self.client.max_message) {
             Ok(Some(header)) if header.len <= self.client.input.len() => header,
             _ => return Departure::Long(None),
         };
@@ -236,7 +254,10 @@ impl Session {
     }
 
     fn depart_batch(&mut self) -> Departure {
-        let Some(len) = whole_batch(self.client.input.filled()) else { return Departure::Long(None) };
+        let client = &self.client;
+        let Some(len) = whole_batch(client.input.filled(), client.max_message) else {
+            return Departure::Long(None);
+        };
         let bytes = self.take(len);
         let Some(items) = self.understand(bytes.filled(), &Reread::NotYet) else {
             // Back to where it was, for the schema to be read first.
@@ -257,6 +278,10 @@ impl Session {
         match self.acquire_now(shard, access) {
             Seat::Taken(index) => self.launch(index, work),
             Seat::Queued(turn) => {
+                if !self.kept.is_empty() {
+                    self.registration.handle.waits_in(turn.pool());
+                    self.note_span();
+                }
                 self.registration.handle.waits(self.now);
                 self.queued = Some(Queued { turn, shard, access, work });
                 Departure::Gone
@@ -271,10 +296,9 @@ impl Session {
         let server = &mut self.servers[index].lease;
         let opening = self.transaction.is_some() && server.status == b'I';
         if opening {
-            // As every Query, it ends the unnamed statement there; the client's own is another matter.
+            // It takes the place of the unnamed statement there; the client's own is another matter.
             server.unnamed = None;
             server.wire.output.extend(BEGIN);
-            server.outstanding += 1;
         }
         let (exchange, came) = match work {
             Work::Simple(message, _) => {
@@ -331,7 +355,16 @@ impl Session {
         let leased = match queued.turn.poll(cx) {
             Poll::Ready(leased) => leased,
             Poll::Pending => {
-                ready!(self.client.poll_end(cx, MAX_AHEAD));
+                if self.proxy.stage() == Phase::Releasing && !self.is_engaged() {
+                    self.queued = None;
+                    return Poll::Ready(Err(End::Fatal(Reason::ShuttingDown.error())));
+                }
+                if let Some(error) = self.registration.handle.parted() {
+                    self.queued = None;
+                    self.registration.handle.waits_no_more();
+                    return Poll::Ready(self.turned_away(error).map(|()| Departure::Long(None)));
+                }
+                ready!(poll_waiting(&mut self.client, &self.registration.handle, cx));
                 self.queued = None;
                 return Poll::Ready(Err(End::Client(io::ErrorKind::UnexpectedEof.into())));
             }
@@ -366,11 +399,30 @@ impl Session {
     /// Writes items for a server, with a Sync behind them.
     /// Gives how many steps of the script there are from the first Execute on.
     pub(super) fn write_batch(&mut self, index: usize, bytes: &Buffer, items: &[Item]) -> usize {
+        let executes = self.write_items(index, bytes, items);
+        let tally = self.meter.tally();
+        let server = &mut self.servers[index].lease;
+        Writer { server, script: &mut self.script, tally }.trim();
+        server.wire.output.extend(SYNC);
+        server.outstanding += 1;
+        executes.map_or(0, |at| self.script.len() - at)
+    }
+
+    /// Writes items for a server, with a Flush behind them: the Sync follows when they are through. Nothing else may come
+    /// in between, should they begin a COPY.
+    pub(super) fn write_flushed(&mut self, index: usize, bytes: &Buffer, items: &[Item]) {
+        self.write_items(index, bytes, items);
+        let server = &mut self.servers[index].lease;
+        server.wire.output.extend(FLUSH);
+        server.outstanding += 1;
+    }
+
+    /// Gives which step of the script the first Execute is.
+    fn write_items(&mut self, index: usize, bytes: &Buffer, items: &[Item]) -> Option<usize> {
         let server = &mut self.servers[index].lease;
         self.script.clear();
-        let max = server.max_prepared.max(1);
         let tally = self.meter.tally();
-        let mut writer = Writer { server, script: &mut self.script, tally, max };
+        let mut writer = Writer { server, script: &mut self.script, tally };
         let mut executes_at = None;
         for item in items {
             if let (None, Item::Portal { tag: b'E', .. }) = (executes_at, item) {
@@ -378,9 +430,7 @@ impl Session {
             }
             writer.item(bytes.filled(), item);
         }
-        server.wire.output.extend(SYNC);
-        server.outstanding += 1;
-        executes_at.map_or(0, |at| self.script.len() - at)
+        executes_at
     }
 
     /// The shard, if there is one without further thought.
@@ -396,10 +446,16 @@ impl Session {
     fn acquire_now(&mut self, shard: ShardRef, access: Access) -> Seat {
         let writes = access == Access::Write;
         if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
-            if writes && self.servers.iter().any(|p| p.wrote && p.shard != shard) || !self.mark_now(access) {
+            // What makes a second writer is for the long way.
+            let joins = writes && !self.servers[index].wrote && self.servers.iter().any(|p| p.wrote);
+            if joins || !self.mark_now(access) {
                 return Seat::None;
             }
             self.servers[index].wrote |= writes;
+            self.servers[index].locks |= access == Access::ReadPrimary;
+            if !self.servers[index].asked {
+                return Seat::None;
+            }
             self.servers[index].lease.used_until = None;
             return Seat::Taken(index);
         }
@@ -423,7 +479,10 @@ impl Session {
         if !replica && self.database.shard(shard).lacks_primary() {
             return Seat::None;
         }
-        match self.pool(&server).ask(self.now) {
+        let pool = self.pool(&server);
+        // Whoever keeps a server has begun something that a PAUSE waits for.
+        let asked = if self.kept.is_empty() { pool.ask(self.now) } else { pool.ask_engaged(self.now) };
+        match asked {
             Asked::Lease(lease) => match self.board(Participant::new(shard, lease), access) {
                 Ok(index) => {
                     self.meter_lease();
@@ -450,6 +509,7 @@ impl Session {
             return Err(participant);
         }
         participant.wrote = access == Access::Write;
+        participant.locks = access == Access::ReadPrimary;
         self.servers.push(participant);
         let index = self.servers.len() - 1;
         self.tell(index);
@@ -458,26 +518,32 @@ impl Session {
     }
 
     /// Ready when the answer is through, with the batch if it is to be sent once more.
-    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Box<Again>>, End>> {
-        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(None)) };
+    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<Result<Landed, End>> {
+        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(Landed::Here)) };
         let Some(index) = self.servers.iter().position(|p| p.shard == flight.shard) else {
             unreachable!("a flight's server stays in hand")
         };
         let server = &mut self.servers[index].lease;
-        let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange);
+        let handle = &self.registration.handle;
+        let mut relay = Relay::new(&mut self.client, server, &mut self.script, &mut flight.exchange, handle);
         let landed = ready!(relay.poll(cx));
-        let Some(Flight { came, exchange, shard }) = self.flight.take() else { return Poll::Ready(Ok(None)) };
+        let Some(Flight { came, exchange, shard }) = self.flight.take() else {
+            return Poll::Ready(Ok(Landed::Here));
+        };
         Poll::Ready(match (landed, came) {
             (Ok(_), came) if exchange.ailment.is_some() => Ok(again(shard, came, exchange)),
             (Ok(outcome), Came::End) => {
                 self.land_end(index, outcome);
-                Ok(None)
+                Ok(Landed::Here)
             }
             (Ok(outcome), came) => {
                 self.land(index, outcome, &came, exchange.shapes);
-                Ok(None)
+                Ok(if outcome.error.is_some() { self.landed_badly() } else { Landed::Here })
             }
-            (Err(broken), came) => self.crash(index, broken, matches!(came, Came::End)).map(|()| None),
+            (Err(broken), came) => {
+                self.crash(index, broken, matches!(came, Came::End))?;
+                Ok(self.landed_badly())
+            }
         })
     }
 
@@ -502,12 +568,33 @@ impl Session {
         }
         self.heard(index);
         self.follow(index, outcome.status);
+        if failed {
+            self.give_up_unopened();
+        }
         self.unmark_now();
         self.meter_answer(self.answered.unwrap_or(self.now));
         let statements =
             if let Came::Batch(_) = came { items.iter().filter(|i| is_bind(i)).count() } else { 1 };
         for _ in 0..statements {
             self.count(Tier::Single);
+        }
+    }
+
+    #[cold]
+    fn landed_badly(&self) -> Landed {
+        if self.fails_apart() { Landed::Apart } else { Landed::Here }
+    }
+
+    /// A server that did not open the transaction has no part in it: what it were asked it would do by itself.
+    #[cold]
+    fn give_up_unopened(&mut self) {
+        if !self.has_failed() {
+            return;
+        }
+        if let Some(index) = self.servers.iter().position(|participant| participant.lease.status == b'I') {
+            let participant = self.servers.swap_remove(index);
+            self.publish_cancel_targets();
+            self.lay_by(participant);
         }
     }
 
@@ -542,15 +629,15 @@ impl Session {
 }
 
 /// A batch that is to be sent once more.
-fn again(shard: ShardRef, came: Came, exchange: Exchange) -> Option<Box<Again>> {
-    let ailment = exchange.ailment?;
+fn again(shard: ShardRef, came: Came, exchange: Exchange) -> Landed {
+    let Some(ailment) = exchange.ailment else { return Landed::Here };
     let work = match came {
         Came::Quick(quick) => Work::Quick(quick),
         Came::Batch(batch) => Work::Batch(batch),
         // These have no script, and nothing that is out of date.
-        Came::Simple | Came::End => return None,
+        Came::Simple | Came::End => return Landed::Here,
     };
-    Some(Box::new(Again { shard, work, ailment }))
+    Landed::Again(Box::new(Again { shard, work, ailment }))
 }
 
 /// Whether a text may be one that [`Session::known_place`] knows: what controls transactions never is.
@@ -561,11 +648,12 @@ fn may_be_plain(text: &str) -> bool {
     )
 }
 
-/// The bytes up to the first Sync, if they are all there and there is nothing unusual before it.
-fn whole_batch(bytes: &[u8]) -> Option<usize> {
+/// The bytes up to the first Sync, if they are all there and there is nothing unusual before it. A body may have up to `max`
+/// bytes.
+fn whole_batch(bytes: &[u8], max: usize) -> Option<usize> {
     let mut at = 0;
     loop {
-        let header = frame::peek(&bytes[at..], MAX_MESSAGE).ok()??;
+        let header = frame::peek(&bytes[at..], max).ok()??;
         at += header.len;
         if at > bytes.len() {
             return None;

@@ -16,6 +16,8 @@ pub(super) struct Limit {
 }
 
 impl Limit {
+    const NONE: Self = Self { time: Duration::ZERO, code: "", text: "" };
+
     fn new(time: Duration, code: &'static str, text: &'static str) -> Self {
         Self { time, code, text }
     }
@@ -62,6 +64,8 @@ impl Session {
         match &self.transaction {
             Some(_) => Limit::new(self.timeouts.idle_transaction, "25P03", "idle transaction timeout")
                 .or(self.transaction_limit()),
+            // PgBouncer passes over whoever has a server, be it only that of its session.
+            None if !self.kept.is_empty() => Limit::NONE,
             None => Limit::new(self.timeouts.client_idle, "57P05", "client_idle_timeout"),
         }
     }

@@ -101,6 +101,13 @@ impl Session {
         self.meter.kept = self.kept.len();
         let kept = self.kept.iter().map(|participant| participant.lease.cancel_target().clone());
         *self.registration.handle.kept() = kept.collect();
+        self.proxy.deadlocks.stir();
+    }
+
+    /// It has servers of several shards, or is about to.
+    pub(super) fn note_span(&self) {
+        self.registration.handle.spans(self.meter.began.unwrap_or(self.now));
+        self.proxy.deadlocks.stir();
     }
 
     /// How many named statements the client has.

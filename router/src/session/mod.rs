@@ -3,6 +3,7 @@
 //! A session is a task that owns its client's socket, and while a server works for it, that server too: bytes pass
 //! within one task, without a hand-over. What a file here does, it does for this one client.
 
+mod abort;
 mod across;
 mod asked;
 mod audited;
@@ -11,8 +12,10 @@ mod caching;
 mod combine;
 mod copy_in;
 mod copy_out;
+mod copying;
 mod cure;
 mod cursors;
+mod ddl;
 mod decide;
 mod extended;
 mod gather;
@@ -25,6 +28,7 @@ mod parameters;
 mod patience;
 mod pieces;
 mod prepared;
+mod queued;
 mod quick;
 pub mod relay;
 mod row_shape;
@@ -32,15 +36,19 @@ mod savepoints;
 mod scatter;
 mod servers;
 mod simple;
+mod spread;
 mod sql_prepared;
 mod temporary;
+mod together;
 mod transaction;
+mod two_phase;
 mod words;
 mod writer;
 
 use crate::database::Database;
 use crate::error::{ClientError, Severity};
-use crate::handle::ClientHandle;
+use crate::handle::{ClientHandle, Reason};
+use crate::ini::Ways;
 use crate::limits::Timeouts;
 use crate::plan::Tier;
 use crate::plan_cache::SearchPath;
@@ -74,6 +82,7 @@ use transaction::Transaction;
 
 pub use parameters::{Told, is_utf8};
 pub use prepared::Statements;
+pub use queued::remind;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -163,6 +172,8 @@ pub struct Session {
     extended_only: bool,
     /// How long things may take.
     timeouts: Timeouts,
+    /// How it goes about its servers.
+    ways: Ways,
     /// When the transaction began; outside of one, the last message.
     began: Instant,
     /// How far replicas must be, shard by shard of each group.
@@ -194,6 +205,12 @@ pub struct Session {
     trail: Option<Box<audited::Trail>>,
     /// What it listens to, if it does.
     listening: Option<Box<Listening>>,
+    /// The rows that are written to the client are to be a COPY's.
+    turning: Option<Box<copy_out::Turning>>,
+    /// The batch's Sync came while the client copied, where Postgres ignores it: the next one ends the batch.
+    resyncs: bool,
+    /// The batch that runs does not end with a Sync.
+    unsynced: bool,
 }
 
 /// Messages larger than this are refused before a byte of their body is kept.
@@ -208,6 +225,8 @@ impl Session {
         let settings = proxy.settings.share(greeting.settings);
         let mode = world.pool_mode(&greeting.database, &greeting.user);
         let timeouts = world.timeouts(&greeting.database, &greeting.user);
+        let ways = world.ways();
+        let client = Wire { max_message: world.max_message(), ..client };
         let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
         let meter = Meter::new(&proxy, &greeting.database.name, &client);
         let now = Instant::now();
@@ -242,6 +261,7 @@ impl Session {
             meter,
             extended_only,
             timeouts,
+            ways,
             began: Instant::now(),
             barriers: HashMap::new(),
             skipping: false,
@@ -256,6 +276,9 @@ impl Session {
             hides_parameters: false,
             holding: false,
             listening: None,
+            turning: None,
+            resyncs: false,
+            unsynced: false,
         });
         session.settings_changed();
         session
@@ -318,7 +341,13 @@ impl Session {
         let handle = self.registration.handle.clone();
         // On the heap while it lasts: an idle client waits in the fast lane.
         let mut turn = Box::pin(async {
+            if self.fails_apart() {
+                self.fail_everywhere().await;
+            }
             self.turn(work).await?;
+            if self.fails_apart() {
+                self.fail_everywhere().await;
+            }
             if self.has_doubts() { self.settle_doubts().await } else { Ok(()) }
         });
         poll_fn(|cx| match handle.poll_orders() {
@@ -343,7 +372,7 @@ impl Session {
             // In the middle of a message that it was being sent, nothing can be said.
             End::Fatal(_) if self.client.is_midway => {}
             End::Fatal(error) => {
-                reply::error(&mut self.client.output, &error);
+                reply::error(&mut self.client.output, &self.world.worded(error));
                 let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
             }
         }
@@ -404,7 +433,7 @@ impl Session {
 
     /// Tells a client why it can't be served, and closes it.
     pub async fn refuse(&mut self, error: &ClientError) {
-        reply::error(&mut self.client.output, error);
+        reply::error(&mut self.client.output, &self.world.worded(error.clone()));
         let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
     }
 
@@ -428,10 +457,10 @@ impl Session {
             }
         }
         let header = loop {
-            match frame::peek(self.client.input.filled(), MAX_MESSAGE) {
+            match frame::peek(self.client.input.filled(), self.client.max_message) {
                 Ok(Some(header)) => break header,
                 Ok(None) => self.wait_for_client().await?,
-                Err(_) => return Err(End::Fatal(ClientError::protocol("invalid message length"))),
+                Err(_) => return Err(End::Fatal(self.bad_length(0))),
             }
         };
         self.refresh_world()?;
@@ -459,7 +488,7 @@ impl Session {
                 self.ready();
                 Ok(())
             }
-            other => Err(End::Fatal(ClientError::protocol(format!("invalid frontend message type {other}")))),
+            other => Err(End::Fatal(unknown_message(other))),
         }
     }
 
@@ -482,6 +511,8 @@ impl Session {
             self.recheck_links();
         }
         self.timeouts = self.world.timeouts(&self.database, &self.user);
+        self.ways = self.world.ways();
+        self.client.max_message = self.world.max_message();
         self.check_kept()?;
         self.follow_mode();
         Ok(true)
@@ -490,6 +521,9 @@ impl Session {
     /// Why the session may not stay in a new world. PgBouncer, too, closes the clients of a database that is gone.
     fn evicted(&self, world: &World) -> Option<ClientError> {
         let gone = if !world.databases.contains_key(&self.database.name) {
+            if world.ini().is_some() {
+                return Some(Reason::DatabaseRemoved.error());
+            }
             format!("database \"{}\"", self.database.name)
         } else if !world.has_user(&self.database.name, &self.user) {
             format!("user \"{}\"", self.user)
@@ -497,6 +531,19 @@ impl Session {
             return None;
         };
         Some(ClientError::fatal("57P01", format!("terminating connection: {gone} is no longer configured")))
+    }
+
+    /// A message of the client, `at` so many bytes in its input, says that it is longer than it may be, or no length at all.
+    #[cold]
+    fn bad_length(&self, at: usize) -> ClientError {
+        if self.world.ini().is_none() {
+            return ClientError::protocol("invalid message length");
+        }
+        let hex = self.client.input.filled()[at..]
+            .iter()
+            .take(8)
+            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        ClientError::protocol(format!("bad packet header: '{hex}'"))
     }
 
     /// What the session wrote it goes on seeing: the shards may be other ones now, so all of them wait for a look at
@@ -528,12 +575,21 @@ impl Session {
         self.now == self.arrived && self.arrived.elapsed() < FIRST_WORDS
     }
 
+    /// Whether nothing is lost when it ends here.
+    fn is_at_rest(&self) -> bool {
+        self.transaction.is_none() && self.client.input.is_empty() && !self.is_new()
+    }
+
     /// Ready when the client said something, or (false) when a reload may have changed how long it may be silent, or it
     /// is to move.
     fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let leave = match self.proxy.stage() {
             Phase::Serving | Phase::Suspended | Phase::Leaving => false,
-            Phase::Draining => self.transaction.is_none() && self.client.input.is_empty() && !self.is_new(),
+            Phase::Releasing if self.is_at_rest() && self.kept.is_empty() => {
+                return Poll::Ready(Err(End::Fatal(Reason::ShuttingDown.error())));
+            }
+            Phase::Releasing => false,
+            Phase::Draining => self.is_at_rest(),
             Phase::Stopping => true,
         };
         if leave {
@@ -575,9 +631,11 @@ impl Session {
 
     /// Tells the client that its statement failed; the transaction it is in fails too.
     fn statement_failed(&mut self, error: ClientError) -> Result<(), End> {
+        let error = self.judged(error);
         if error.severity == Severity::Fatal {
             return Err(End::Fatal(error));
         }
+        let error = if error.poolers.is_some() { self.world.worded(error) } else { error };
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
@@ -619,6 +677,11 @@ impl Session {
             _ => b'I',
         }
     }
+}
+
+/// A message that no client says here.
+fn unknown_message(tag: u8) -> ClientError {
+    ClientError::protocol(format!("invalid frontend message type {tag}")).or_poolers("unknown pkt")
 }
 
 /// The body of a message taken whole.

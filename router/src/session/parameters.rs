@@ -9,7 +9,7 @@ use crate::plan::{Access, Assigned, Plan, SettingCall, SettingValue};
 use crate::plan_cache::SearchPath;
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
-use crate::sql::command::characteristics;
+use crate::sql::command::{Command, characteristics};
 use crate::sql::scan::tokens;
 use shardway_pool::Lease;
 use shardway_pool::server::Parameters;
@@ -125,12 +125,16 @@ impl Session {
             self.path = path.clone();
             return;
         }
-        self.path = Arc::new(match self.settings.value("search_path") {
-            Some(value) => SearchPath::parse(value, &self.user),
-            None => SearchPath::of_user(&self.user),
-        });
+        self.path = self.path_of(&self.settings).into();
         self.base_path = (self.settings.clone(), self.path.clone());
         self.registration.handle.is_called(self.settings.value("application_name").unwrap_or_default());
+    }
+
+    fn path_of(&self, settings: &Settings) -> SearchPath {
+        match settings.value("search_path") {
+            Some(value) => SearchPath::parse(value, &self.user),
+            None => SearchPath::of_user(&self.user),
+        }
     }
 
     /// Takes note of what a server told the client itself.
@@ -222,6 +226,10 @@ impl Session {
                 self.everywhere_in_transaction(command).await?;
             }
             self.settings_in_transaction(|settings| settings.reset(name, &startup));
+            let settings = self.transaction.as_ref().and_then(|transaction| transaction.settings.as_ref());
+            if let (Some(settings), "search_path" | "all") = (settings, name) {
+                self.path = self.path_of(settings).into();
+            }
             return Ok(());
         }
         if name == "all" && self.settings == startup {
@@ -262,6 +270,13 @@ impl Session {
 
     /// DISCARD TEMP, PLANS, SEQUENCES: on every server that is the session's. Another has nothing of it.
     pub(super) async fn discard(&mut self, text: &str, tag: &'static str) -> Result<Answer, ClientError> {
+        if self.transaction.is_some() {
+            // What its end undoes has to be done within.
+            let kept: Vec<ShardRef> = self.kept.iter().map(|participant| participant.shard).collect();
+            for shard in kept {
+                self.acquire(shard, Access::ReadPrimary).await?;
+            }
+        }
         self.run_on_all(text).await?;
         for participant in &mut self.kept {
             participant.lease.run(text).await.map_err(|error| refused(&error))?;
@@ -387,7 +402,9 @@ impl Session {
             return Ok(0);
         }
         let shard = self.any_shard(GroupId(0));
-        self.acquire(shard, Access::ReadPrimary).await
+        let index = self.acquire(shard, Access::ReadPrimary).await?;
+        (self.servers[index].asked, self.servers[index].locks) = (false, false);
+        Ok(index)
     }
 
     fn settings_in_transaction(&mut self, change: impl FnOnce(&mut Settings)) {
@@ -456,6 +473,13 @@ pub(super) fn with_values(text: &str, types: &[u32], params: &Params<'_>) -> Opt
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// Whether a statement sets what stays with the session if its transaction commits.
+pub(super) fn sets(plan: &Plan) -> bool {
+    let command = &plan.command;
+    let control = matches!(command, Command::Set { .. } | Command::Reset { .. } | Command::Discard(_));
+    control || *command == Command::Characteristics || plan.setting.is_some()
 }
 
 fn fatal(error: ClientError) -> ClientError {

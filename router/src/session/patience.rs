@@ -55,6 +55,13 @@ impl Streams {
         }
     }
 
+    /// What the client copies is through.
+    pub fn end_of_copy(&mut self, client: &Stream) {
+        if let Some([_, copy]) = self.0.take().as_deref_mut() {
+            copy.end(client);
+        }
+    }
+
     /// Both are through.
     pub fn end(&mut self, server: &Stream, client: &Stream) {
         if let Some([answer, copy]) = self.0.take().as_deref_mut() {

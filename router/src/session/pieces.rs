@@ -4,10 +4,12 @@ use super::Session;
 use super::batch::{Batch, Item};
 use super::extended::Progress;
 use super::listen::changes_listening;
+use super::parameters::sets;
 use super::prepared::Prepared;
 use super::simple::Failure;
 use super::transaction::Transaction;
 use crate::error::ClientError;
+use crate::plan::copy::CopyPlan;
 use crate::plan::locate::Target;
 use crate::plan::{Access, Plan};
 use crate::reply;
@@ -19,12 +21,6 @@ impl Session {
     /// Runs a batch piece by piece, each statement where it belongs. Statements that write, and several of them, are
     /// one transaction, as the batch is in Postgres.
     pub(super) async fn piecewise(&mut self, batch: &Batch) -> Result<Progress, Failure> {
-        // The Sync behind the data would be taken for the server's, and the batch would never end.
-        let copies = |item: &Item| matches!(item, Item::Bind { statement, .. } if copies_in(&statement.plan));
-        if !batch.sync && batch.items.iter().any(copies) {
-            let message = "COPY FROM in a batch that ends with Flush is not supported";
-            return Err(ClientError::error("0A000", message).hint("Send Sync behind Execute.").into());
-        }
         let together = self.needs_transaction(batch);
         let mut at = 0;
         while at < batch.items.len() {
@@ -33,9 +29,16 @@ impl Session {
             let servers = batch.items[at..end].iter().any(|item| {
                 matches!(item, Item::Bind { statement, .. } if self.reaches_servers(&statement.plan.command))
                     || binds_listening(item)
+                    || binds_setting(item)
             });
             if together && servers && self.transaction.is_none() {
                 self.transaction = Some(Transaction::implicit());
+            }
+            let deals = |item: &Item| matches!(item, Item::Bind { statement, .. } if deals(&statement.plan));
+            if let (true, Some(next)) =
+                (batch.items[at..end].iter().any(deals), batch.items.get(end).and_then(Item::tag))
+            {
+                return Err(super::copying::unexpected(next).into());
             }
             if self.piece(&batch.bytes, &batch.items[at..end]).await? {
                 return Ok(Progress { failed: true, ready: false });
@@ -58,7 +61,15 @@ impl Session {
         let binds_at_all = batch.items.iter().filter(|item| matches!(item, Item::Bind { .. })).count();
         let listens = batch.items.iter().any(binds_listening) && binds_at_all > 1;
         let writes = binds().any(|plan| plan.access == Access::Write) && binds().count() > 1;
-        writes || listens || !batch.sync && binds().next().is_some() || executes_apart(&batch.items)
+        let deals = binds().any(|plan| deals(plan));
+        let spread = |item: &Item| {
+            matches!(item, Item::Bind { statement, target: Ok(Target::Several(..)), .. }
+                if statement.plan.access == Access::Write)
+        };
+        let deals = deals || batch.items.iter().any(spread);
+        let sets = sets_before_others(&batch.items) || !batch.sync && batch.items.iter().any(binds_setting);
+        let goes_on = !batch.sync && binds().next().is_some();
+        writes || listens || deals || sets || goes_on || executes_apart(&batch.items)
     }
 
     /// One statement's messages, or a message that belongs to none, with its lines in the audit log if it is to have some.
@@ -108,6 +119,20 @@ impl Session {
             }
         };
         match target {
+            Target::Everywhere(_) if statement.plan.objects.is_some() => {
+                self.begin_write(&statement.plan, None).await;
+                let done = self.objects_extended(&statement, bytes, items).await;
+                self.end_write().await;
+                done?;
+                self.count(statement.plan.tier);
+                Ok(false)
+            }
+            Target::Several(group, shards) if statement.plan.copy.is_some() => {
+                self.copy_piece(&statement, Some((group, shards)), items).await
+            }
+            Target::Everywhere(_) if statement.plan.copy.is_some() => {
+                self.copy_piece(&statement, None, items).await
+            }
             Target::Several(group, shards) => {
                 let tier = self.across_extended(&statement, group, shards, bytes, items).await?;
                 self.count(tier);
@@ -189,7 +214,7 @@ impl Session {
         Ok(false)
     }
 
-    fn describe_control(&mut self, items: &[Item]) {
+    pub(super) fn describe_control(&mut self, items: &[Item]) {
         self.settle(items, 0);
         let out = &mut self.client.output;
         for item in items {
@@ -258,11 +283,41 @@ fn executes_apart(items: &[Item]) -> bool {
     false
 }
 
+/// Whether a parameter is set, and more is asked for behind that: should it fail, the parameter is what it was.
+fn sets_before_others(items: &[Item]) -> bool {
+    let closes = |item: &Item| matches!(item, Item::CloseStatement { .. } | Item::Portal { tag: b'C', .. });
+    let mut at = 0;
+    while at < items.len() {
+        let end = piece_end(items, at);
+        if items[at..end].iter().any(binds_setting) && !items[end..].iter().all(closes) {
+            return true;
+        }
+        at = end;
+    }
+    false
+}
+
+fn binds_setting(item: &Item) -> bool {
+    matches!(item, Item::Bind { statement, .. } if sets(&statement.plan))
+}
+
 fn binds_listening(item: &Item) -> bool {
     matches!(item, Item::Bind { statement, .. } if changes_listening(&statement.plan))
 }
 
-/// COPY FROM STDIN.
-fn copies_in(plan: &Plan) -> bool {
-    plan.command == Command::Copy && plan.access == Access::Write
+/// COPY FROM STDIN into several shards: what goes wrong with it is known before the batch's end.
+fn deals(plan: &Plan) -> bool {
+    plan.copy.as_ref().is_some_and(CopyPlan::writes)
+}
+
+/// Whether a server may wait for data of the client's when it is asked this.
+pub(super) fn may_copy_in(items: &[Item]) -> bool {
+    items.iter().any(|item| match item {
+        Item::Bind { statement, .. } => {
+            statement.plan.command == Command::Copy && statement.plan.access == Access::Write
+        }
+        // What was bound in an earlier batch may be anything.
+        Item::Portal { tag: b'E', portal, .. } => !bound_here(items, portal),
+        _ => false,
+    })
 }

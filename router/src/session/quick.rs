@@ -74,7 +74,7 @@ impl Session {
     /// Takes up such a batch. `None`: it is another one, or not to be decided here; nothing was taken.
     pub(super) fn depart_quick(&mut self) -> Option<Departure> {
         let input = self.client.input.filled();
-        let shape = Shape::of(input)?;
+        let shape = Shape::of(input).filter(|shape| shape.len <= self.client.max_message)?;
         let statement = self.known(&shape, input)?;
         let values = Values {
             text: &statement.text,
@@ -106,20 +106,24 @@ impl Session {
         (fresh && same_path && plain).then(|| statement.clone())
     }
 
-    /// Writes it for a server. False, and nothing was written, if the server may not mean by it what the client was told.
+    /// Writes it for a server. False, and nothing was written, if the server may not mean by it what the client was told, or
+    /// is to keep no statement.
     pub(super) fn write_quick(&mut self, index: usize, quick: &Quick) -> bool {
         let Quick { bytes, statement, shape } = quick;
         let bytes = bytes.filled();
         let tally = self.meter.tally();
         let server = &mut self.servers[index].lease;
         let named = !shape.name.is_empty();
+        if named && server.max_prepared == 0 {
+            // It is to be closed again before Sync.
+            return false;
+        }
         self.script.clear();
         if shape.parse.is_some() {
             server.unnamed = Some(statement.id);
             self.script.push_back(Step::ForwardUnnamed);
         } else {
-            let max = server.max_prepared.max(1);
-            let mut writer = Writer { server, script: &mut self.script, tally, max };
+            let mut writer = Writer { server, script: &mut self.script, tally };
             let has = writer.has(statement, named);
             let blind = !shape.describes && statement.served.tells();
             if blind && !(has && (!named || writer.server.prepared.is_proven(statement.id))) {
@@ -127,12 +131,13 @@ impl Session {
             }
             if !has {
                 writer.prepare(statement, named);
+                writer.trim();
             }
         }
         let server = &mut self.servers[index].lease;
         if named {
             let bind = &bytes[..shape.values.end];
-            Writer { server, script: &mut self.script, tally, max: 1 }.bind(bind, statement);
+            Writer { server, script: &mut self.script, tally }.bind(bind, statement);
             server.wire.output.extend(&bytes[shape.values.end..]);
         } else {
             server.wire.send(bytes);

@@ -4,11 +4,12 @@
 //! dropped, what it asked for and no server was asked (a Parse that the server had already) is put in. A client
 //! that does not read stops the reading from its server; nothing is held beyond one buffer.
 
-use super::End;
 use super::cure::Ailment;
 use super::limit::Limit;
 use super::patience::{Sender, Streams};
+use super::{End, SYNC};
 use crate::error::ClientError;
+use crate::handle::ClientHandle;
 use crate::reply;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::prepared::StatementId;
@@ -90,6 +91,17 @@ enum CopyIn {
     UntilSync,
 }
 
+/// How far the BEGIN is that goes before what the client asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// There is none, or it is through.
+    No,
+    /// Its answer comes first.
+    Awaited,
+    /// The server opened no transaction; as the client sees it there is one, and it has failed.
+    Failed,
+}
+
 /// How far one exchange is: what outlives a look at the sockets.
 #[derive(Debug)]
 pub struct Exchange {
@@ -105,12 +117,15 @@ pub struct Exchange {
     copy_in: CopyIn,
     /// Bytes of a client's CopyData body that are still to be passed on.
     copying: usize,
+    /// Whether these bytes are not the whole message any more.
+    copied_some: bool,
+    /// How the server was lost in the middle of such a message, and whether the client got a part of one.
+    lost: Option<(io::Error, bool)>,
     /// Whether these bytes go nowhere.
     discarding: bool,
     /// Characters of the client's text in front of what the server got: positions in errors count them.
     moved: usize,
-    /// The answer to a BEGIN of ours comes first.
-    opening: bool,
+    opening: Opening,
     /// A described statement's parameters are not the client's.
     hides_parameters: bool,
     /// Command tags that came, in order, where they are wanted; empty where an Execute ended without one.
@@ -124,6 +139,10 @@ pub struct Exchange {
     curable_above: usize,
     /// What is out of date; the client was told nothing of it.
     pub(super) ailment: Option<Ailment>,
+    /// A Sync is to be sent yet, when the server waits for no data of the client's any more.
+    owes_sync: bool,
+    /// The client has said all of its data.
+    has_copied: bool,
     /// Bytes that came from the server so far.
     passed: usize,
     /// Bytes that the client copied so far.
@@ -142,15 +161,19 @@ impl Exchange {
             passing: 0,
             copy_in: CopyIn::No,
             copying: 0,
+            copied_some: false,
+            lost: None,
             discarding: false,
             moved: 0,
-            opening: false,
+            opening: Opening::No,
             hides_parameters: false,
             tags: None,
             shapes: Vec::new(),
             has_parameters: false,
             curable_above: usize::MAX,
             ailment: None,
+            owes_sync: false,
+            has_copied: false,
             passed: 0,
             copied: 0,
             streams: Streams::default(),
@@ -162,10 +185,11 @@ impl Exchange {
         Self { extended: true, ..Self::simple(forward_ready) }
     }
 
-    /// A BEGIN of ours goes before it, which can't fail.
+    /// A BEGIN of ours goes before it, with no Sync in between: should it fail, the server skips what follows, and the
+    /// client has a transaction that failed.
     #[must_use]
     pub fn opening(mut self, opening: bool) -> Self {
-        self.opening = opening;
+        self.opening = if opening { Opening::Awaited } else { Opening::No };
         self
     }
 
@@ -174,6 +198,14 @@ impl Exchange {
     #[must_use]
     pub fn curable(mut self, above: Option<usize>) -> Self {
         self.curable_above = above.unwrap_or(usize::MAX);
+        self
+    }
+
+    /// No Sync was sent behind it: it is sent when all is answered, or a COPY that began has got its data. The client's
+    /// messages behind that data are not touched.
+    #[must_use]
+    pub fn owing_sync(mut self) -> Self {
+        self.owes_sync = true;
         self
     }
 
@@ -205,21 +237,26 @@ pub struct Relay<'a> {
     server: &'a mut ServerConn,
     script: &'a mut VecDeque<Step>,
     at: &'a mut Exchange,
+    handle: &'a ClientHandle,
     capture: Option<&'a mut Capture>,
 }
+
+/// SQLSTATE query_canceled.
+pub(super) const CANCELED: &[u8; 5] = b"57014";
 
 /// Input that a client may send ahead while its statement runs.
 pub(super) const MAX_AHEAD: usize = 256 * 1024;
 
 impl<'a> Relay<'a> {
-    /// Goes on with an exchange.
+    /// Goes on with an exchange; `handle` is the client's.
     pub fn new(
         client: &'a mut Wire,
         server: &'a mut ServerConn,
         script: &'a mut VecDeque<Step>,
         at: &'a mut Exchange,
+        handle: &'a ClientHandle,
     ) -> Self {
-        Self { client, server, script, at, capture: None }
+        Self { client, server, script, at, handle, capture: None }
     }
 
     /// Copies the answer on its way.
@@ -252,7 +289,52 @@ impl<'a> Relay<'a> {
 
     /// Passes on what there is; ready at ReadyForQuery.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
+        let polled = if self.at.lost.is_some() { self.poll_rest(cx) } else { self.poll_on(cx) };
+        let polled = match polled {
+            Poll::Ready(Err(Broken::Server { cause, torn }))
+                if self.at.copying > 0 && self.at.copied_some =>
+            {
+                self.at.lost = Some((cause, torn));
+                self.at.streams.end(&self.server.wire.stream, &self.client.stream);
+                self.poll_rest(cx)
+            }
+            polled => polled,
+        };
+        if polled.is_ready() {
+            // However it ended, nobody waits for much any more.
+            self.at.streams.end(&self.server.wire.stream, &self.client.stream);
+        }
+        polled
+    }
+
+    /// The server is lost in the middle of a message of the client's: the rest of that is taken, since it is no message by
+    /// itself, before anything is said.
+    #[cold]
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
         loop {
+            let n = self.at.copying.min(self.client.input.len());
+            self.client.input.consume(n);
+            self.at.copying -= n;
+            if self.at.copying == 0 {
+                break;
+            }
+            let cause = match ready!(self.client.poll_fill(cx)) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(_) => continue,
+                Err(cause) => cause,
+            };
+            return Poll::Ready(Err(Broken::Client(End::Client(cause))));
+        }
+        let (cause, torn) =
+            self.at.lost.take().unwrap_or_else(|| (io::ErrorKind::UnexpectedEof.into(), false));
+        Poll::Ready(Err(Broken::Server { cause, torn }))
+    }
+
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
+        loop {
+            if self.at.owes_sync {
+                self.pay_sync();
+            }
             let to_server = self.server.wire.poll_flush(cx).map_err(|cause| self.server_gone(cause))?;
             match self.client.poll_flush(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -265,7 +347,6 @@ impl<'a> Relay<'a> {
             }
             // A COPY may end in the middle of a message from the client: the server is owed its rest.
             if self.at.outcome.status != 0 && self.at.copying == 0 && self.server.wire.output.is_empty() {
-                self.at.streams.end(&self.server.wire.stream, &self.client.stream);
                 return Poll::Ready(Ok(self.at.outcome));
             }
             // The server first: most often what it says is the end, and the client need not be looked at.
@@ -287,6 +368,20 @@ impl<'a> Relay<'a> {
                 }
             }
         }
+    }
+
+    /// Sends the Sync that is owed, if what belongs before it is through.
+    fn pay_sync(&mut self) {
+        let through = self.at.has_copied || self.at.outcome.error.is_some() || self.script.is_empty();
+        if through && self.at.copying == 0 {
+            self.server.wire.output.extend(SYNC);
+            self.at.owes_sync = false;
+        }
+    }
+
+    /// What is left to be taken of the client's COPY when it has ended or failed.
+    fn after_copy(&self) -> CopyIn {
+        if self.at.extended && !self.at.owes_sync { CopyIn::UntilSync } else { CopyIn::No }
     }
 
     fn server_gone(&self, cause: io::Error) -> Broken {
@@ -327,7 +422,7 @@ impl<'a> Relay<'a> {
                 }
                 continue;
             }
-            let header = match frame::peek(input, frame::MAX_MESSAGE) {
+            let header = match frame::peek(input, self.client.max_message) {
                 Ok(Some(header)) => header,
                 Ok(None) => return Ok((at, at)),
                 Err(_) => {
@@ -391,7 +486,7 @@ impl<'a> Relay<'a> {
         if let (b'E' | b'N' | b'A' | b'S' | b'G' | b'H' | b'W', Some(capture)) = (tag, &mut self.capture) {
             capture.spoiled = true;
         }
-        if self.at.opening && !matches!(tag, b'S' | b'N' | b'A') {
+        if self.at.opening == Opening::Awaited && !matches!(tag, b'S' | b'N' | b'A') {
             return self.look_at_opening(tag, at, len);
         }
         let body = &self.server.wire.input.filled()[at + HEADER..at + len];
@@ -441,9 +536,12 @@ impl<'a> Relay<'a> {
                     }
                 }
                 if self.at.copy_in == CopyIn::Data {
-                    self.at.copy_in = if self.at.extended { CopyIn::UntilSync } else { CopyIn::No };
+                    self.at.copy_in = self.after_copy();
                 }
-                Ok(if self.at.moved > 0 {
+                Ok(if let Some(instead) = self.verdict(code) {
+                    Keep::Instead(instead)
+                } else if self.at.moved > 0 {
+                    let body = &self.server.wire.input.filled()[at + HEADER..at + len];
                     Keep::Instead(move_position(body, self.at.moved))
                 } else {
                     Keep::Yes
@@ -473,22 +571,30 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// What the client is told in place of this error, if the server was cancelled for a reason of ours.
+    fn verdict(&mut self, code: Option<[u8; 5]>) -> Option<Vec<u8>> {
+        let verdict = code.filter(|code| code == CANCELED).and_then(|_| self.handle.takes_verdict())?;
+        self.at.outcome.error = verdict.code.as_bytes().first_chunk().copied();
+        verdict.body.map(Vec::from)
+    }
+
     /// Looks at a message of the answer to our own BEGIN.
     fn look_at_opening(&mut self, tag: u8, at: usize, len: usize) -> Result<Keep, Broken> {
-        let body = &self.server.wire.input.filled()[at + HEADER..at + len];
-        match (tag, body) {
-            (b'C', _) => Ok(Keep::Drop),
-            (b'Z', b"T") => {
-                self.at.opening = false;
-                self.server.outstanding = self.server.outstanding.saturating_sub(1);
+        match tag {
+            b'1' | b'2' => Ok(Keep::Drop),
+            b'C' => {
+                self.at.opening = Opening::No;
                 Ok(Keep::Drop)
             }
-            // What was sent behind it is in no transaction: this server must not go on.
-            _ => {
-                let words = frame::error_field(body, b'M').map(String::from_utf8_lossy);
-                let words = words.unwrap_or("the server did not open the transaction".into());
-                Err(self.server_gone(io::Error::other(words.into_owned())))
+            b'E' => {
+                self.at.opening = Opening::Failed;
+                if !self.at.extended {
+                    // It skips all up to a Sync, a Query too. A batch has one.
+                    self.server.wire.output.extend(SYNC);
+                }
+                self.look(tag, at, len)
             }
+            _ => Err(self.malformed()),
         }
     }
 
@@ -538,8 +644,13 @@ impl<'a> Relay<'a> {
         }
         self.server.status = status;
         self.server.outstanding = self.server.outstanding.saturating_sub(1);
-        self.at.outcome.status = status;
-        if self.at.forward_ready && self.at.ailment.is_none() { Keep::Yes } else { Keep::Drop }
+        let told = if self.at.opening == Opening::Failed { b'E' } else { status };
+        self.at.outcome.status = told;
+        match self.at.forward_ready && self.at.ailment.is_none() {
+            true if told == status => Keep::Yes,
+            true => Keep::Instead(vec![told]),
+            false => Keep::Drop,
+        }
     }
 
     /// Reads what the client sends meanwhile: COPY data for the server, statements for later, or its end.
@@ -588,19 +699,22 @@ impl<'a> Relay<'a> {
                 }
                 self.client.input.consume(n);
                 self.at.copying -= n;
+                self.at.copied_some = true;
                 moved = true;
                 continue;
             }
-            let header = frame::peek(input, frame::MAX_MESSAGE)
+            let header = frame::peek(input, self.client.max_message)
                 .map_err(|_| Broken::Client(End::Fatal(ClientError::protocol("invalid message length"))))?;
             let Some(header) = header else { break };
             self.at.copying = header.len;
+            self.at.copied_some = false;
             // After CopyDone, CopyFail or an error, only the Sync that ends the batch is the server's; and while it
             // copies, Postgres itself ignores Sync and Flush.
             self.at.discarding = match (header.tag, self.at.copy_in) {
                 (b'd', CopyIn::Data) => false,
                 (b'c' | b'f', CopyIn::Data) => {
-                    self.at.copy_in = if self.at.extended { CopyIn::UntilSync } else { CopyIn::No };
+                    self.at.copy_in = self.after_copy();
+                    self.at.has_copied = true;
                     false
                 }
                 (b'S', CopyIn::UntilSync) => {
@@ -640,14 +754,21 @@ enum Keep {
 pub(super) fn move_position(body: &[u8], characters: usize) -> Vec<u8> {
     let mut moved = Vec::with_capacity(body.len() + 4);
     for field in body.split_inclusive(|&byte| byte == 0) {
-        let position =
-            field.strip_prefix(b"P").and_then(|digits| std::str::from_utf8(&digits[..digits.len() - 1]).ok());
-        match position.and_then(|position| position.parse::<usize>().ok()) {
-            Some(position) => moved.extend_from_slice(format!("P{}\0", position + characters).as_bytes()),
+        match position_in(field) {
+            Some(position) => {
+                let position = position.saturating_add(characters);
+                moved.extend_from_slice(format!("P{position}\0").as_bytes());
+            }
             None => moved.extend_from_slice(field),
         }
     }
     moved
+}
+
+/// The position that a field of an ErrorResponse says, if it is one that does.
+pub(super) fn position_in(field: &[u8]) -> Option<usize> {
+    let digits = field.strip_prefix(b"P")?.strip_suffix(b"\0")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Waits until all that the client was promised is written.
@@ -658,4 +779,24 @@ pub async fn flush(client: &mut Wire) -> Result<(), End> {
     })
     .await
     .map_err(End::Client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_moves_and_all_else_stays() {
+        let body = b"SERROR\0P12\0Mno\0\0";
+        assert_eq!(move_position(body, 3), b"SERROR\0P15\0Mno\0\0");
+    }
+
+    #[test]
+    fn an_error_that_breaks_the_protocol_is_passed_on_as_it_came() {
+        for body in [&b"P"[..], b"SERROR\0P", b"P12", b"P\0", b"Px\0\0", b"P-1\0\0", b"", b"\0"] {
+            assert_eq!(move_position(body, 3), body);
+        }
+        let far = format!("P{}\0", usize::MAX);
+        assert_eq!(move_position(far.as_bytes(), 3), far.as_bytes());
+    }
 }

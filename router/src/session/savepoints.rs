@@ -71,6 +71,10 @@ impl Session {
             Kind::Release => self.release_savepoint(&name),
             Kind::RollBack => self.go_back_to(&name),
         }
+        if kind == Kind::RollBack && self.transaction.as_ref().is_some_and(|t| t.changed.is_some()) {
+            // What was made behind it is gone.
+            Box::pin(self.reread_within()).await?;
+        }
         Ok(Answer::Tag(tag))
     }
 

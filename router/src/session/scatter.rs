@@ -3,9 +3,9 @@
 //! Without an order, one shard's rows follow another's. With one, the smallest head among the shards goes first.
 //! What is held is a head row per shard and one buffer; a shard that is ahead waits in its socket.
 
+use super::Session;
 use super::asked::Window;
 use super::simple::Failure;
-use super::{End, Session};
 use crate::error::ClientError;
 use crate::merge;
 use crate::plan::scatter::Scatter;
@@ -148,7 +148,7 @@ impl Session {
         }
         server.wire.input.consume(len);
         if self.client.output.len() >= FLUSH_AT {
-            self.client.flush().await.map_err(End::Client)?;
+            self.flush_rows().await?;
         }
         Ok(())
     }

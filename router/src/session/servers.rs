@@ -1,11 +1,15 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
 use super::kept::{Holds, bereft};
-use super::relay::{Broken, MAX_AHEAD};
+use super::queued::poll_waiting;
+use super::relay::Broken;
 use super::transaction::Transaction;
+use super::two_phase::two_unpreparable;
 use super::{End, Session};
 use crate::error::{ClientError, Severity};
+use crate::handle::Reason;
 use crate::plan::{Access, Refusal};
+use crate::proxy::Phase;
 use crate::schema::ShardRef;
 use shardway_config::PoolMode;
 use shardway_pool::server::RunError;
@@ -13,6 +17,7 @@ use shardway_pool::shard::{ReadBarrier, Server};
 use shardway_pool::{Asked, Lease, Pool, PoolError, Settings};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 /// A server that works for the session.
@@ -23,6 +28,12 @@ pub struct Participant {
     pub lease: Lease,
     /// Whether the running transaction wrote there.
     pub wrote: bool,
+    /// Whether it may have taken locks there.
+    pub locks: bool,
+    /// Whether what it did there can't be prepared: temporary objects, NOTIFY.
+    pub unpreparable: bool,
+    /// Whether a statement of the client's has gone there; else it was asked what a setting means, and no more.
+    pub asked: bool,
     /// What it holds that belongs to the session, if it does or may.
     pub holds: Option<Box<Holds>>,
 }
@@ -30,7 +41,7 @@ pub struct Participant {
 impl Participant {
     /// A server that has nothing of the session's yet.
     pub fn new(shard: ShardRef, lease: Lease) -> Self {
-        Self { shard, lease, wrote: false, holds: None }
+        Self { shard, lease, wrote: false, locks: false, unpreparable: false, asked: true, holds: None }
     }
 }
 
@@ -43,15 +54,119 @@ impl Session {
         if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
             self.note_write(index, access)?;
             self.servers[index].lease.used_until = None;
+            if !self.servers[index].asked {
+                self.servers[index].asked = true;
+                self.check_levels().await?;
+            }
             if self.listening.is_some() {
                 Box::pin(self.open_window(index, access)).await;
             }
             return Ok(index);
         }
+        let (index, settled) = self.seat_for(shard, access).await?;
+        if (self.transaction.is_some() || !settled)
+            && let Err(error) = Box::pin(self.prepare_server(index)).await
+        {
+            return Err(Box::pin(self.unprepared(index, settled, error)).await);
+        }
+        self.taken_up(index, access).await?;
+        Ok(index)
+    }
+
+    /// The servers for several shards, in order, each in the transaction: those that join it are told to at once, and not
+    /// one after another. Errors: as [`Self::acquire`]; no server has joined then.
+    pub(super) async fn acquire_all(
+        &mut self,
+        shards: &[ShardRef],
+        access: Access,
+    ) -> Result<Vec<usize>, ClientError> {
+        let plainly = self.transaction.as_ref().is_some_and(Transaction::opens_plainly);
+        let mut indexes = Vec::with_capacity(shards.len());
+        let mut joining = Vec::new();
+        for &shard in shards {
+            if !plainly || self.servers.iter().any(|p| p.shard == shard) {
+                match self.acquire(shard, access).await {
+                    Ok(index) => indexes.push(index),
+                    Err(error) => {
+                        self.put_back(joining);
+                        return Err(error);
+                    }
+                }
+                continue;
+            }
+            if self.trail.is_some() {
+                self.audit_shard(shard, access);
+            }
+            match self.seat_for(shard, access).await {
+                Ok((index, true)) => {
+                    joining.push(index);
+                    indexes.push(index);
+                }
+                Ok((index, false)) => {
+                    if let Err(error) = Box::pin(self.prepare_server(index)).await {
+                        let error = Box::pin(self.unprepared(index, false, error)).await;
+                        self.put_back(joining);
+                        return Err(error);
+                    }
+                    self.taken_up(index, access).await?;
+                    indexes.push(index);
+                }
+                Err(error) => {
+                    self.put_back(joining);
+                    return Err(error);
+                }
+            }
+        }
+        let opening = self.transaction.as_ref().map(Transaction::opening).unwrap_or_default();
+        let mut failure = None;
+        for &index in &joining {
+            if let Err(error) = self.servers[index].lease.tell(&opening).await {
+                failure.get_or_insert_with(|| refused(&error));
+            }
+        }
+        for &index in &joining {
+            let lease = &mut self.servers[index].lease;
+            match lease.drain().await {
+                Ok(()) if lease.status == b'T' => {}
+                Ok(()) => {
+                    let error = ClientError::error("25000", "the server did not open the transaction");
+                    failure.get_or_insert(error);
+                }
+                Err(error) => {
+                    failure.get_or_insert_with(|| refused(&error));
+                }
+            }
+        }
+        if let Some(error) = failure {
+            self.put_back(joining);
+            return Err(error);
+        }
+        for index in joining {
+            self.taken_up(index, access).await?;
+        }
+        Ok(indexes)
+    }
+
+    /// Servers that were taken up and have not joined the transaction, or may not have, go back; one that is not clean is
+    /// closed.
+    fn put_back(&mut self, mut indexes: Vec<usize>) {
+        indexes.sort_unstable();
+        for index in indexes.into_iter().rev() {
+            let participant = self.servers.remove(index);
+            self.lay_by(participant);
+        }
+    }
+
+    /// A server for a shard, in hand, with nothing told to it yet. Its index, and whether the client's settings are in
+    /// place there.
+    async fn seat_for(&mut self, shard: ShardRef, access: Access) -> Result<(usize, bool), ClientError> {
         if self.is_bereft {
             return Err(bereft());
         }
         self.check_second_writer(shard, access)?;
+        if self.transaction.is_none() && !self.servers.is_empty() {
+            self.default_level().map_or(Ok(()), |level| check_isolation(&level))?;
+        }
         if self.transaction.as_ref().is_some_and(|transaction| transaction.closed) && !self.servers.is_empty()
         {
             return Err(Refusal::unsupported(
@@ -69,19 +184,18 @@ impl Session {
         };
         let settled = Arc::ptr_eq(&participant.lease.settings, &self.settings);
         self.servers.push(participant);
-        let index = self.servers.len() - 1;
-        if (in_transaction || !settled)
-            && let Err(error) = Box::pin(self.prepare_server(index)).await
-        {
-            return Err(Box::pin(self.unprepared(index, settled, error)).await);
-        }
+        Ok((self.servers.len() - 1, settled))
+    }
+
+    /// A server that was taken up is ready for what is asked of it.
+    async fn taken_up(&mut self, index: usize, access: Access) -> Result<(), ClientError> {
         self.tell(index);
         self.publish_cancel_targets();
         self.note_write(index, access)?;
         if self.listening.is_some() {
             Box::pin(self.open_window(index, access)).await;
         }
-        Ok(index)
+        Ok(())
     }
 
     /// A server did not take the client's settings, or its BEGIN; `settled` says that the settings are in place. Gives
@@ -102,22 +216,66 @@ impl Session {
         ClientError { severity: Severity::Fatal, ..error }
     }
 
-    /// Refuses what would make a second writer, before anything is sent.
+    /// Refuses what would make a second writer that the transaction could not be committed with, before anything is sent.
     fn check_second_writer(&self, shard: ShardRef, access: Access) -> Result<(), ClientError> {
-        let other = self.servers.iter().any(|p| p.wrote && p.shard != shard);
-        if self.transaction.is_some() && access == Access::Write && other {
-            return Err(Refusal::unsupported(
-                "this transaction wrote on another shard already; writing on several is not supported yet",
-            )
-            .into());
+        let mut others = self.servers.iter().filter(|p| p.wrote && p.shard != shard).peekable();
+        if self.transaction.is_none() || access != Access::Write || others.peek().is_none() {
+            return Ok(());
         }
-        Ok(())
+        if !self.world.config.routing.two_phase_commit {
+            let what = "this transaction wrote on another shard already, and routing.two_phase_commit is off";
+            let hint = "Turn routing.two_phase_commit on, or write on one shard in a transaction.";
+            return Err(Refusal { code: "0A000", message: what.to_owned(), hint }.into());
+        }
+        let here = self.servers.iter().any(|p| p.shard == shard && p.unpreparable);
+        if here && others.any(|p| p.unpreparable) { Err(two_unpreparable()) } else { Ok(()) }
+    }
+
+    /// The level of the transactions that servers make of single statements, where it is not Postgres' own default.
+    fn default_level(&self) -> Option<String> {
+        if let Some(level) = self.settings.value("default_transaction_isolation") {
+            return Some(level.to_owned());
+        }
+        let user = || match (&self.database.config.user, self.servers.first()) {
+            (None, Some(p)) => {
+                self.database.shard(p.shard).primary().login.as_ref().map(|login| login.user.clone())
+            }
+            _ => None,
+        };
+        let login = || user().unwrap_or_else(|| self.world.server_login(&self.database, &self.user).user);
+        self.database.two_phase.level_of(login)
+    }
+
+    /// Whether a transaction's first word to a shard is a SHOW: that takes no part in what it sees.
+    pub(super) fn only_looks(&self, shard: ShardRef, mut plans: impl Iterator<Item = bool>) -> bool {
+        self.transaction.is_some()
+            && !self.servers.iter().any(|p| p.shard == shard && p.asked)
+            && plans.all(|shows| shows)
+    }
+
+    /// What ran there was such a SHOW.
+    pub(super) fn only_looked(&mut self, shard: ShardRef) {
+        if let Some(participant) = self.servers.iter_mut().find(|p| p.shard == shard) {
+            (participant.asked, participant.locks) = (false, false);
+        }
+    }
+
+    /// A server that was in hand is asked something: where others were too, the transaction's level has to allow that.
+    async fn check_levels(&mut self) -> Result<(), ClientError> {
+        if self.transaction.is_none() || self.servers.iter().filter(|p| p.asked).count() < 2 {
+            return Ok(());
+        }
+        let row = self.servers[0].lease.last_row(&["SHOW transaction_isolation"]).await;
+        let level = row.map_err(|e| refused(&e))?.and_then(|row| row.into_iter().next().flatten());
+        level.map_or(Ok(()), |level| check_isolation(&level))
     }
 
     fn note_write(&mut self, index: usize, access: Access) -> Result<(), ClientError> {
         let shard = self.servers[index].shard;
         self.check_second_writer(shard, access)?;
-        self.servers[index].wrote |= access == Access::Write;
+        let participant = &mut self.servers[index];
+        participant.wrote |= access == Access::Write;
+        participant.locks |= access == Access::ReadPrimary;
         Ok(())
     }
 
@@ -191,21 +349,33 @@ impl Session {
     pub(super) async fn lease(&mut self, server: &Arc<Server>) -> Result<Lease, ClientError> {
         let pool = self.pool(server);
         // Whoever holds a server has begun something that a PAUSE waits for.
-        let engaged = !self.servers.is_empty();
-        let asked = if engaged { pool.ask_engaged(self.now) } else { pool.ask(self.now) };
+        let engaged = !self.servers.is_empty() || !self.kept.is_empty();
+        // The message may have come long ago: a COPY is one, and takes servers as its lines come.
+        let now = Instant::now();
+        let asked = if engaged { pool.ask_engaged(now) } else { pool.ask(now) };
         if let Asked::Lease(lease) = asked {
             self.meter_lease();
             return Ok(lease);
         }
-        let since = Instant::now();
-        self.registration.handle.waits(since);
+        if engaged {
+            self.registration.handle.waits_in(&pool);
+            self.note_span();
+        }
+        self.registration.handle.waits(now);
         let leased = match asked {
             Asked::Wait(mut turn) => self.unless_client_leaves(poll_fn(move |cx| turn.poll(cx))).await,
             _ if engaged => self.unless_client_leaves(async move { pool.checkout_engaged().await }).await,
             _ => self.unless_client_leaves(async move { pool.checkout().await }).await,
         };
         self.registration.handle.waits_no_more();
-        leased.inspect(|lease| self.meter_wait(since, lease))
+        leased.inspect(|lease| self.meter_wait(now, lease))
+    }
+
+    /// Whether it has begun what waiting for servers to be released waits for: it holds one, or its transaction is to.
+    pub(super) fn is_engaged(&self) -> bool {
+        !self.servers.is_empty()
+            || !self.kept.is_empty()
+            || self.transaction.as_ref().is_some_and(|transaction| transaction.explicit)
     }
 
     async fn unless_client_leaves(
@@ -213,13 +383,20 @@ impl Session {
         lease: impl Future<Output = Result<Lease, PoolError>>,
     ) -> Result<Lease, ClientError> {
         let limit = self.wait_limit();
-        let client = &mut self.client;
+        let (proxy, engaged) = (self.proxy.clone(), self.is_engaged());
+        let (client, handle) = (&mut self.client, &self.registration.handle);
         let leased = tokio::select! {
             biased;
             leased = limit.within(lease) => leased.map_err(|_| limit.exceeded())?,
-            () = poll_fn(|cx| client.poll_end(cx, MAX_AHEAD)) => {
+            error = poll_fn(|_| handle.parted().map_or(Poll::Pending, Poll::Ready)) => return Err(error),
+            () = poll_fn(|cx| poll_waiting(client, handle, cx)) => {
                 return Err(ClientError::fatal("08006", "the client is gone"));
             }
+            // Who waits is woken by the change.
+            () = poll_fn(|_| match proxy.stage() {
+                Phase::Releasing if !engaged => Poll::Ready(()),
+                _ => Poll::Pending,
+            }) => return Err(Reason::ShuttingDown.error()),
         };
         leased.map_err(no_lease)
     }
@@ -242,7 +419,12 @@ impl Session {
             true => String::new(),
             false => lease.settings.change_to(&self.settings),
         };
-        let opening = self.transaction.as_ref().map(Transaction::opening).unwrap_or_default();
+        let mut opening = self.transaction.as_ref().map(Transaction::opening).unwrap_or_default();
+        let alone = self.servers.iter().enumerate().all(|(other, p)| other == index || !p.asked);
+        if !alone && !opening.is_empty() {
+            opening.push_str(SHOW_ISOLATION);
+        }
+        let lease = &mut self.servers[index].lease;
         if !settings.is_empty() {
             // Should it fail half-way, nobody knows what is in place: then the server is closed.
             lease.settings = Arc::default();
@@ -251,7 +433,11 @@ impl Session {
         let texts = [settings.as_str(), &opening];
         match &texts[usize::from(settings.is_empty())..2 - usize::from(opening.is_empty())] {
             [] => {}
-            texts => lease.run_each(texts).await.map_err(|e| refused(&e))?,
+            texts => {
+                let row = lease.last_row(texts).await.map_err(|e| refused(&e))?;
+                let level = row.and_then(|row| row.into_iter().next().flatten()).filter(|_| !alone);
+                level.map_or(Ok(()), |level| check_isolation(&level))?;
+            }
         }
         if !opening.is_empty() && lease.status != b'T' {
             return Err(ClientError::error("25000", "the server did not open the transaction"));
@@ -265,6 +451,9 @@ impl Session {
         let mut targets = self.registration.handle.targets();
         targets.clear();
         targets.extend(self.servers.iter().map(|p| p.lease.cancel_target().clone()));
+        if self.servers.len() > 1 {
+            self.note_span();
+        }
     }
 
     /// Gives back every server, unless a transaction holds them.
@@ -337,6 +526,23 @@ pub(super) fn no_lease(error: PoolError) -> ClientError {
         client.severity = Severity::Fatal;
     }
     client
+}
+
+/// What a server that joins others is asked: behind the transaction's own opening, and with it.
+const SHOW_ISOLATION: &str = "\n;SHOW transaction_isolation";
+
+/// Whether a transaction at this level may go to several shards. Each has a snapshot of its own: to take a new one for
+/// each statement is all that they can do together.
+pub(super) fn check_isolation(level: &str) -> Result<(), ClientError> {
+    let level = level.to_ascii_lowercase();
+    if !matches!(level.as_str(), "repeatable read" | "serializable") {
+        return Ok(());
+    }
+    let message = format!(
+        "a transaction at isolation level \"{level}\" is not supported across shards unless all reads and writes stay on one shard"
+    );
+    let hint = "Use READ COMMITTED, or pin all of its statements to one shard by their key.";
+    Err(Refusal { code: "0A000", message, hint }.into())
 }
 
 /// Whether a server could not be reached, or says that it takes nobody right now.

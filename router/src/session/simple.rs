@@ -1,16 +1,18 @@
 //! The simple query protocol: one text, one or more statements, one ReadyForQuery.
 
 use super::caching::Asked;
+use super::copying::Protocol;
 use super::decide::{Decided, Decision};
 use super::kept::no_blocks;
 use super::listen::changes_listening;
+use super::parameters::sets;
 use super::relay::{Capture, Exchange, Relay};
 use super::sql_prepared::hinted;
 use super::transaction::{Answer, Transaction};
 use super::{End, Session, body};
 use crate::error::ClientError;
 use crate::plan::locate::Target;
-use crate::plan::{Access, Plan, Route, Tier};
+use crate::plan::{Access, Across, Plan, Route, Tier};
 use crate::plan_cache::{Planning, SearchPath};
 use crate::reply;
 use crate::schema::ShardRef;
@@ -68,7 +70,8 @@ impl Session {
                 return self.statement_failed(error);
             }
             Failure::ServerError(body) => {
-                reply::error(&mut self.client.output, &ClientError::of_server(&body))
+                let error = self.judged(ClientError::of_server(&body));
+                reply::error(&mut self.client.output, &error);
             }
         }
         if let Some(transaction) = &mut self.transaction {
@@ -110,7 +113,7 @@ impl Session {
                 Err(End::Fatal(no_blocks()).into())
             }
             Decided::One(decision) => {
-                let ours = self.listening.is_some() && decision.plan.copy.is_none();
+                let ours = self.listening.is_some();
                 let ready = if ours { Ready::Ours } else { Ready::Servers };
                 Ok(self.one(text, decision, message, ready).await?.ready)
             }
@@ -130,9 +133,8 @@ impl Session {
             return self.run_one(text, decision, message, ready).await;
         }
         self.audit_statement(&decision.plan, text).await?;
-        // ReadyForQuery comes when the line is written; that of COPY is ours anyway.
-        let ready = if decision.plan.copy.is_some() { ready } else { Ready::Ours };
-        let ran = Box::pin(self.run_one(text, decision, message, ready)).await;
+        // ReadyForQuery comes when the line is written.
+        let ran = Box::pin(self.run_one(text, decision, message, Ready::Ours)).await;
         self.audit_ends(ran.as_ref().err(), ran.as_ref().is_ok_and(|ran| ran.failed)).await;
         ran
     }
@@ -174,13 +176,30 @@ impl Session {
             Err(refusal) => return Err(self.text_in_postgres_words(text, refusal.into()).await.into()),
         };
         match target {
+            Target::Several(group, shards) if plan.copy.is_some() => {
+                self.copy_query(&plan, group, shards).await?;
+                Ok(OURS)
+            }
             Target::Several(group, shards) => {
-                let tier = self.across_simple(&plan, group, shards).await?;
+                let tier = match plan.across() {
+                    Some(Across::Spread(spread)) => {
+                        Box::pin(self.spread_simple(&plan, spread, text, shards)).await?
+                    }
+                    _ => self.across_simple(&plan, group, shards).await?,
+                };
                 self.count(tier);
                 Ok(OURS)
             }
+            Target::Everywhere(_) if plan.objects.is_some() => {
+                self.begin_write(&plan, None).await;
+                let done = self.objects_simple(text).await;
+                self.end_write().await;
+                done?;
+                self.count(plan.tier);
+                Ok(OURS)
+            }
             Target::Everywhere(_) if plan.copy.is_some() => {
-                self.copy(&plan, text, ready).await?;
+                self.copy(&plan, text, Protocol::Simple).await?;
                 self.count(Tier::Scatter);
                 Ok(OURS)
             }
@@ -189,10 +208,11 @@ impl Session {
                     Ok(shard) => shard,
                     Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
                 };
-                if plan.leaves || self.holds_anything() {
+                if plan.leaves || plan.unpreparable || self.holds_anything() {
                     let index = self.acquire(shard, plan.access).await?;
                     self.doubt_by(index, &plan, text);
                 }
+                self.lock_before_rows(&plan, shard).await?;
                 let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
                     Asked::Hit(answer) => {
                         self.client.output.extend(&answer);
@@ -216,7 +236,11 @@ impl Session {
                         let assigned = self.assigned(&plan, None)?;
                         self.holding = assigned.is_some();
                         self.begin_write(&plan, key.as_deref()).await;
+                        let looks = self.only_looks(shard, std::iter::once(plan.command == Command::Show));
                         let done = self.forward(shard, plan.access, message, ready, None).await;
+                        if looks {
+                            self.only_looked(shard);
+                        }
                         self.end_write().await;
                         if let (Some(assigned), Ok(false)) = (assigned, &done) {
                             self.note_assigned(shard, assigned);
@@ -237,22 +261,6 @@ impl Session {
                 Ok(Ran { ready: ready == Ready::Servers, failed })
             }
         }
-    }
-
-    /// COPY of a sharded table.
-    async fn copy(&mut self, plan: &Plan, text: &str, ready: Ready) -> Result<(), Failure> {
-        let Some(copy) = &plan.copy else { return Err(everywhere(plan).into()) };
-        if ready == Ready::Ours {
-            let message = "COPY of a sharded table among other statements is not supported yet";
-            return Err(ClientError::error("0A000", message).into());
-        }
-        if copy.to {
-            return self.copy_out(copy, text).await;
-        }
-        self.begin_write(plan, None).await;
-        let done = self.copy_in(copy, text).await;
-        self.end_write().await;
-        done
     }
 
     /// The one shard that a statement runs on.
@@ -287,7 +295,9 @@ impl Session {
         let tells_tags = self.trail.as_ref().is_some_and(|trail| trail.wants_tags());
         let mut exchange =
             Exchange::simple(ready == Ready::Servers).moving(self.moved).telling_tags(tells_tags);
-        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange).capturing(capture);
+        let handle = &self.registration.handle;
+        let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange, handle);
+        let relay = relay.capturing(capture);
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);
@@ -340,7 +350,7 @@ impl Session {
             self.check_failed(&Command::Plannable)?;
             let holds = self.holds_anything();
             for (range, Decision { plan, .. }) in &statements {
-                if plan.leaves || holds {
+                if plan.leaves || plan.unpreparable || holds {
                     let index = self.acquire(shard, access).await?;
                     self.doubt_by(index, plan, &text[range.clone()]);
                 }
@@ -379,17 +389,23 @@ impl Session {
 
     /// Runs pieces in turn up to the first that fails. Whether one did.
     async fn one_by_one(&mut self, text: &str, statements: Vec<Piece>) -> Result<bool, Failure> {
-        let mut left = statements.iter().filter(|(_, decision)| must_hold_together(&decision.plan)).count();
-        let several = statements.len() > 1;
+        let count = statements.len();
+        let several = count > 1;
+        // What is set last is undone by nothing.
+        let holds = |n: usize, plan: &Plan| must_hold_together(plan) || n + 1 < count && sets(plan);
+        let mut left = statements.iter().enumerate().filter(|(n, (_, d))| holds(*n, &d.plan)).count();
         let path = self.path.clone();
         let planning = self.planning();
-        for (range, decision) in statements {
+        for (n, (range, decision)) in statements.into_iter().enumerate() {
             // A COMMIT within the text ends the transaction that the statements so far were; another one follows.
-            let joins = self.reaches_servers(&decision.plan.command) || changes_listening(&decision.plan);
+            let joins = self.reaches_servers(&decision.plan.command)
+                || changes_listening(&decision.plan)
+                || sets(&decision.plan)
+                || matches!(decision.plan.command, Command::SetLocal { .. });
             if several && left > 0 && self.transaction.is_none() && joins {
                 self.transaction = Some(Transaction::implicit());
             }
-            left -= usize::from(must_hold_together(&decision.plan));
+            left -= usize::from(holds(n, &decision.plan));
             let piece = text[range.clone()].trim_start();
             let start = range.end - piece.len();
             let mut message = Buffer::default();
@@ -420,7 +436,8 @@ impl Session {
         path: &SearchPath,
         planning: &Arc<Planning>,
     ) -> Result<Decision, ClientError> {
-        if *self.path == *path && self.with_planning(|now| std::ptr::eq(now, &**planning)) {
+        let known = decided.plan.unknown.is_none();
+        if known && *self.path == *path && self.with_planning(|now| std::ptr::eq(now, &**planning)) {
             return Ok(decided);
         }
         match self.decide(text, None).await? {
@@ -449,7 +466,7 @@ impl Session {
                 let schema = &planning.schema;
                 !schema.is_unsharded() && (plan.leaves || changes && schema.has_temporary())
             });
-            if !passes || shadows || plan.setting.is_some() {
+            if !passes || shadows || plan.setting.is_some() || !plan.locks.is_empty() {
                 return None;
             }
             if plan.access == Access::Write {
@@ -545,6 +562,8 @@ impl Session {
         if let Err(e) = self.database.refresh(None).await {
             tracing::warn!(database = self.database.name, "the schema could not be read: {e}");
         }
+        self.proxy.bulletin.tell(&self.database.name).await;
+        self.follow_schema();
     }
 }
 

@@ -183,6 +183,8 @@ impl Session {
         let items = self.understand_now(&bind).await;
         let [Item::Bind { statement, target: Ok(target), .. }] = &items[..] else { return Ok(None) };
         let shard = self.single_shard(&statement.plan, target.clone())?;
+        // With ANALYZE it is executed.
+        self.begin_write(&statement.plan, None).await;
         let parse =
             Item::Parse { at: 0..0, statement: statement.clone(), name: execute.name.clone().into_bytes() };
         self.holding = true;

@@ -1,5 +1,5 @@
 //! The session's own temporary tables, where it matters for a plan that they are on one of several shards: there, plans
-//! are made with a schema that has them.
+//! are made with a schema that has them. The same holds for what a transaction has made of the schema, up to its end.
 
 use super::Session;
 use super::batch::Item;
@@ -10,7 +10,8 @@ use crate::schema::{ShardRef, TemporaryTable};
 use crate::sql::command::Command;
 use std::sync::Arc;
 
-/// A schema with the session's own tables in it, its plans, and what it was made of.
+/// A schema that is the session's own, its plans, and what it was made of: all others' with its temporary tables in it, or
+/// what its transaction has made of that.
 pub struct OwnPlanning {
     planning: Arc<Planning>,
     base: Arc<Planning>,
@@ -36,11 +37,19 @@ impl Session {
 
     /// The database's schema may have been read again.
     pub(super) fn follow_schema(&mut self) {
-        if let Some(own) = &self.own
-            && !self.database.with_planning(|planning| std::ptr::eq(planning, &*own.base))
-        {
+        let Some(own) = &self.own else { return };
+        let same = match self.changed_planning() {
+            Some(planning) => Arc::ptr_eq(planning, &own.base),
+            None => self.database.with_planning(|planning| std::ptr::eq(planning, &*own.base)),
+        };
+        if !same {
             self.redraw_planning();
         }
+    }
+
+    /// What the running transaction has made of the schema, if it has changed it.
+    fn changed_planning(&self) -> Option<&Arc<Planning>> {
+        Some(&self.transaction.as_ref()?.changed.as_ref()?.planning)
     }
 
     /// Whether a statement stands behind one that may make or drop temporary tables: the whole batch was planned before.
@@ -63,20 +72,26 @@ impl Session {
                         | Command::Rollback { .. }
                         | Command::Savepoint
                 );
-                changed |= plan.command == Command::Temporary || has && ends;
+                let makes = plan.objects.as_ref().is_some_and(|objects| objects.changes);
+                changed |= plan.command == Command::Temporary || makes || has && ends;
                 late
             })
     }
 
     /// The session's tables, or the database's, may have changed.
     pub(super) fn redraw_planning(&mut self) {
-        let base = self.database.planning();
+        let changed = self.changed_planning().cloned();
         let tables = self.temporary_tables();
-        if tables.is_empty() || base.schema.is_unsharded() {
+        let base = changed.clone().unwrap_or_else(|| self.database.planning());
+        if base.schema.is_unsharded() || tables.is_empty() && changed.is_none() {
             self.own = None;
             return;
         }
         if self.own.as_ref().is_some_and(|own| Arc::ptr_eq(&own.base, &base) && own.tables == tables) {
+            return;
+        }
+        if tables.is_empty() {
+            self.own = Some(OwnPlanning { planning: base.clone(), base, tables });
             return;
         }
         let planning = Arc::new(Planning::new(base.schema.with_temporary(&tables)));
@@ -94,6 +109,6 @@ impl Session {
 /// For the client: see [`Session::plans_ahead`].
 pub(super) fn planned_ahead() -> ClientError {
     let what =
-        "statements behind one that changes temporary tables, in one batch, are not supported across shards";
+        "statements behind one that makes or changes tables, in one batch, are not supported across shards";
     ClientError::from(Refusal::unsupported(what)).hint("Send a Sync between them.")
 }

@@ -1,6 +1,7 @@
 //! Transactions: BEGIN is held until the first statement says where, servers join as they are touched.
 
 use super::Session;
+use super::ddl::Changed;
 use super::listen::Change;
 use super::savepoints::Savepoint;
 use super::servers::{cancel_abandoned, refused};
@@ -10,7 +11,6 @@ use crate::reply;
 use crate::sql::command::Command;
 use crate::sql::scan::tokens;
 use shardway_config::PoolMode;
-use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::schema::ShardRef;
 
 /// How long a server may take to roll back where `cancel_wait_timeout` does not say.
-const ROLLBACK_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const ROLLBACK_LIMIT: Duration = Duration::from_secs(60);
 
 /// A transaction.
 #[derive(Debug, Default)]
@@ -38,12 +38,16 @@ pub struct Transaction {
     pub(super) lost: bool,
     /// It changed the schema.
     pub(super) ddl: bool,
+    /// What the schema is for it, where it is not what it is for all.
+    pub(super) changed: Option<Changed>,
     /// An error happened: all that is left is to roll back.
     pub failed: bool,
     /// Session parameters that were set inside; they stay if it commits.
     pub(super) settings: Option<Settings>,
     /// LISTENs and UNLISTENs that take effect if it commits.
     pub(super) listens: Vec<Change>,
+    /// When it began, as its first server says, once a statement over several shards has asked: in UTC.
+    pub(super) clock: Option<String>,
     /// Portals bound inside, by name.
     pub portals: HashMap<Vec<u8>, ShardRef>,
 }
@@ -64,7 +68,7 @@ impl Transaction {
         self.prelude.push(text.trim().trim_end_matches(';').to_owned());
     }
 
-    /// Whether a server that joins is told no more than BEGIN: that can't fail, so what follows need not wait for it.
+    /// Whether a server that joins is told no more than BEGIN: that has one answer, so what follows need not wait for it.
     pub(super) fn opens_plainly(&self) -> bool {
         self.begin == PLAIN_BEGIN && self.prelude.is_empty() && !self.closed
     }
@@ -170,8 +174,7 @@ impl Session {
         ends && transaction.explicit && !leaves && self.is_unmarked() && !self.tells_end()
     }
 
-    /// COMMIT: those that only read first, since a server may refuse that too, then the one writer. Errors are for the
-    /// client; the transaction is over either way.
+    /// COMMIT. Errors are for the client; the transaction is over either way.
     pub(super) async fn commit(&mut self, chain: bool) -> Result<Answer, ClientError> {
         self.audit_commits();
         let answer = self.commit_servers(chain).await;
@@ -204,21 +207,11 @@ impl Session {
             self.roll_back_servers().await;
             return Err(error);
         }
-        self.servers.sort_by_key(|p| p.wrote);
         let settings = transaction.settings.clone().map(|settings| self.proxy.settings.share(settings));
-        for index in 0..self.servers.len() {
-            let participant = &mut self.servers[index];
-            if let Err(error) = participant.lease.run("COMMIT").await {
-                self.outcome_unknown |= participant.wrote && matches!(error, RunError::Lost(_));
-                self.roll_back_servers().await;
-                self.keep_channels(&before).await;
-                return Err(refused(&error));
-            }
-            // It was told of every SET inside, and keeps them from here on, whatever becomes of the others.
-            if let Some(settings) = &settings {
-                self.servers[index].lease.settings = settings.clone();
-            }
-            self.tell(index);
+        if let Err(error) = self.commit_participants(settings.as_ref()).await {
+            self.roll_back_servers().await;
+            self.keep_channels(&before).await;
+            return Err(error);
         }
         if let Some(settings) = settings {
             self.settings = settings;
@@ -243,6 +236,7 @@ impl Session {
             return no_transaction("ROLLBACK");
         };
         self.roll_back_servers().await;
+        self.follow_schema();
         self.end_write().await;
         self.audit_transaction(End::RolledBack).await;
         self.chain(chain, &transaction);
@@ -252,25 +246,38 @@ impl Session {
     fn chain(&mut self, chain: bool, before: &Transaction) {
         if chain && before.explicit {
             let begin = before.begin.clone();
-            self.transaction = Some(Transaction { explicit: true, begin, ..Transaction::default() });
+            // What it was told to be by SET TRANSACTION, the next one is too.
+            let told = |command: &&String| {
+                let words = tokens(command);
+                let is =
+                    |n: usize, word: &str| words.get(n).is_some_and(|w: &&str| w.eq_ignore_ascii_case(word));
+                is(0, "set") && is(1, "transaction") && !is(2, "snapshot")
+            };
+            let prelude = before.prelude.iter().filter(told).cloned().collect();
+            self.transaction = Some(Transaction { explicit: true, begin, prelude, ..Transaction::default() });
         }
     }
 
     /// Ends the servers' transactions and gives them back; one that can't be rolled back is closed.
     pub(super) async fn roll_back_servers(&mut self) {
-        let timeout = self.world.config.pool.cancel_wait_timeout;
-        for participant in &mut self.servers {
+        let (timeout, limit) = (self.world.config.pool.cancel_wait_timeout, self.rollback_limit());
+        // A server that does not answer must not keep its place for a client that may be gone.
+        let end = tokio::time::Instant::now() + limit;
+        let mut asked = Vec::with_capacity(self.servers.len());
+        for (index, participant) in self.servers.iter_mut().enumerate() {
             if participant.lease.outstanding > 0 {
                 // In the middle of an answer that nobody reads: not clean, so it is closed when it is given back.
                 cancel_abandoned(participant, timeout);
             } else if participant.lease.status != b'I' {
-                // A server that does not answer must not keep its place for a client that may be gone.
-                let limit = if timeout.is_zero() { ROLLBACK_LIMIT } else { timeout };
-                let rolled_back = tokio::time::timeout(limit, participant.lease.run("ROLLBACK")).await;
-                if !matches!(rolled_back, Ok(Ok(()))) {
-                    // Not clean, so it is closed when it is given back.
-                    participant.lease.status = b'E';
-                }
+                let told = tokio::time::timeout_at(end, participant.lease.tell("ROLLBACK")).await;
+                asked.push((index, matches!(told, Ok(Ok(())))));
+            }
+        }
+        for (index, told) in asked {
+            let lease = &mut self.servers[index].lease;
+            if !told || !matches!(tokio::time::timeout_at(end, lease.drain()).await, Ok(Ok(()))) {
+                // Not clean, so it is closed when it is given back.
+                lease.status = b'E';
             }
             // A SET inside was undone with it; what is in place is what was there when it joined.
         }

@@ -15,7 +15,6 @@ pub(super) struct Writer<'a> {
     pub(super) server: &'a mut ServerConn,
     pub(super) script: &'a mut VecDeque<Step>,
     pub(super) tally: &'a Tally,
-    pub(super) max: usize,
 }
 
 impl Writer<'_> {
@@ -34,7 +33,7 @@ impl Writer<'_> {
                 } else {
                     self.parse(statement);
                     self.script.push_back(Step::ForwardParse(statement.id));
-                    self.evict(statement.id, version);
+                    self.server.prepared.insert(statement.id, version);
                 }
             }
             Item::Bind { at, statement, named, .. } => {
@@ -83,7 +82,7 @@ impl Writer<'_> {
         }
         self.parse(statement);
         self.script.push_back(Step::SwallowParse(statement.id));
-        self.evict(statement.id, statement.version());
+        self.server.prepared.insert(statement.id, statement.version());
     }
 
     fn parse(&mut self, statement: &Prepared) {
@@ -95,13 +94,13 @@ impl Writer<'_> {
         frame::put(&mut self.server.wire.output, b'P', &body);
     }
 
-    /// Counts the statement in; closes the one that the server used longest ago if it has too many.
-    fn evict(&mut self, id: StatementId, version: u32) {
-        let old = self.server.prepared.insert(id, version, self.max);
-        self.server.note_prepared();
-        if let Some(old) = old {
+    /// Closes those that the server used longest ago if it has more than it may have when a batch is through. Not within
+    /// one: what it has just been asked about would go.
+    pub(super) fn trim(&mut self) {
+        while let Some(old) = self.server.prepared.surplus(self.server.max_prepared) {
             self.close(old);
         }
+        self.server.note_prepared();
     }
 
     fn close(&mut self, id: StatementId) {

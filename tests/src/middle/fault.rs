@@ -44,6 +44,9 @@ enum Offset {
     End,
 }
 
+/// How far a middle looks into a message.
+pub const LOOK: usize = 4096;
+
 /// Where a fault strikes; and, with the last call, how.
 #[must_use = "a spot without a fault is only a place"]
 pub struct Spot<'a> {
@@ -51,6 +54,7 @@ pub struct Spot<'a> {
     way: Way,
     kind: Option<Kind>,
     tag: Option<u8>,
+    holding: Option<&'static str>,
     /// Messages, or bytes, that pass before.
     skip: u64,
     offset: Offset,
@@ -60,7 +64,7 @@ pub struct Spot<'a> {
 impl<'a> Spot<'a> {
     pub(super) fn new(middle: &'a Middle, way: Way) -> Self {
         let kind = Some(Kind::Session);
-        Spot { middle, way, kind, tag: None, skip: 0, offset: Offset::Bytes(0), bytes: false }
+        Spot { middle, way, kind, tag: None, holding: None, skip: 0, offset: Offset::Bytes(0), bytes: false }
     }
 
     /// On connections of this kind; without it, on those that serve clients.
@@ -90,6 +94,12 @@ impl<'a> Spot<'a> {
     /// At the `n`th message of any type, counted from 1.
     pub fn nth_of_any(mut self, n: u64) -> Self {
         self.skip = n.saturating_sub(1);
+        self
+    }
+
+    /// Only messages that have this text in their first [`LOOK`] bytes are counted.
+    pub fn holding(mut self, text: &'static str) -> Self {
+        self.holding = Some(text);
         self
     }
 
@@ -133,9 +143,9 @@ impl<'a> Spot<'a> {
     }
 
     fn arm(self, act: Act) -> Fault<'a> {
-        let Spot { middle, way, kind, tag, skip, offset, bytes } = self;
+        let Spot { middle, way, kind, tag, holding, skip, offset, bytes } = self;
         hold(middle, |faults, id, told| {
-            faults.armed.push(Armed { id, way, kind, tag, skip, offset, bytes, act, told });
+            faults.armed.push(Armed { id, way, kind, tag, holding, skip, offset, bytes, act, told });
         })
     }
 }
@@ -204,6 +214,7 @@ struct Armed {
     way: Way,
     kind: Option<Kind>,
     tag: Option<u8>,
+    holding: Option<&'static str>,
     skip: u64,
     offset: Offset,
     bytes: bool,
@@ -276,10 +287,29 @@ impl Faults {
         self.shapes.iter().rev().find(here).map(|s| s.shape)
     }
 
-    /// Counts a message of `len` bytes that is about to pass; gives the fault that strikes in it.
-    pub(crate) fn message(&mut self, way: Way, kind: Kind, tag: u8, len: usize) -> Option<Strike> {
+    /// How many bytes of a message must be there before it can be counted.
+    pub(crate) fn looks_at(&self, way: Way, kind: Kind, len: usize) -> usize {
+        let looks = self.armed.iter().any(|fault| fault.holding.is_some() && fault.is_about(way, kind));
+        if looks { len.min(LOOK) } else { 0 }
+    }
+
+    /// Counts a message of `len` bytes that is about to pass and of which `seen` is there; gives the fault that strikes in
+    /// it.
+    pub(crate) fn message(
+        &mut self,
+        way: Way,
+        kind: Kind,
+        tag: u8,
+        len: usize,
+        seen: &[u8],
+    ) -> Option<Strike> {
+        let seen = &seen[..seen.len().min(len).min(LOOK)];
+        let holds = |text: &str| seen.windows(text.len()).any(|piece| piece == text.as_bytes());
         let here = |fault: &Armed| {
-            !fault.bytes && fault.is_about(way, kind) && fault.tag.is_none_or(|wanted| wanted == tag)
+            !fault.bytes
+                && fault.is_about(way, kind)
+                && fault.tag.is_none_or(|wanted| wanted == tag)
+                && fault.holding.is_none_or(holds)
         };
         let at = self.count(1, here)?;
         let Armed { offset, act, told, .. } = self.armed.remove(at);

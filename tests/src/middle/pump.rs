@@ -167,7 +167,10 @@ impl<'a> Pump<'a> {
             self.link.about().hear_query(&self.input[5..]);
         }
         let kind = self.link.about().kind;
-        let strike = self.shared.faults().message(self.way, kind, tag, len);
+        if self.input.len() < self.shared.faults().looks_at(self.way, kind, len) {
+            return Ok(false);
+        }
+        let strike = self.shared.faults().message(self.way, kind, tag, len, &self.input);
         self.passing = len;
         match strike {
             Some(Strike { act: Act::Edit(_), .. }) => self.edit(strike, len).await,

@@ -49,7 +49,15 @@ impl RawClient {
     /// Opens a connection to a port of this machine, and says nothing yet.
     pub async fn connect(port: u16) -> RawClient {
         let connected = within("a connection", TcpStream::connect((HOST, port))).await;
-        let stream = must(&format!("connecting to {HOST}:{port}"), connected);
+        RawClient::over(must(&format!("connecting to {HOST}:{port}"), connected))
+    }
+
+    /// As [`connect`](Self::connect), where nobody may listen; `None` then.
+    pub async fn reach(port: u16) -> Option<RawClient> {
+        TcpStream::connect((HOST, port)).await.ok().map(RawClient::over)
+    }
+
+    fn over(stream: TcpStream) -> RawClient {
         must("turning off Nagle's algorithm", stream.set_nodelay(true));
         RawClient {
             stream,
@@ -261,6 +269,25 @@ impl RawClient {
     async fn read_more(&mut self) -> bool {
         let read = within("a message", self.stream.read_buf(&mut self.input)).await;
         read.is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Sends what has been put together, and takes in what comes meanwhile, as libpq does.
+    pub async fn send_hearing(&mut self) {
+        let output = self.output.split();
+        let (mut read, mut write) = self.stream.split();
+        let mut rest = &output[..];
+        while !rest.is_empty() {
+            let progress = async {
+                tokio::select! {
+                    written = write.write(rest) => Some(must("sending", written)),
+                    read = read.read_buf(&mut self.input) => read.ok().filter(|n| *n > 0).map(|_| 0),
+                }
+            };
+            match within("room to send", progress).await {
+                Some(sent) => rest = &rest[sent..],
+                None => return,
+            }
+        }
     }
 
     async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {

@@ -115,6 +115,39 @@ async fn what_a_transaction_writes_is_not_seen_before_it_commits_and_always_afte
     assert!(hit, "once the write is over, lookups are cached again");
 }
 
+#[tokio::test]
+async fn a_write_on_several_shards_is_seen_by_the_next_read_of_every_session() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let world = &*WORLD;
+    let (writer, reader) = (world.connect("app").await, world.connect("app").await);
+    writer
+        .batch_execute("INSERT INTO item VALUES (101, 'a'), (102, 'a'), (103, 'a'), (104, 'a')")
+        .await
+        .unwrap();
+    let item = |user: i32| format!("SELECT name FROM item WHERE user_id = {user}");
+    let price = "SELECT price FROM catalog WHERE id = 'b'";
+    for (round, name) in ["b", "c"].into_iter().enumerate() {
+        for user in 101..105 {
+            assert!(twice(world, &reader, &item(user)).await.1, "kept");
+        }
+        let before = twice(world, &reader, price).await.0;
+        writer.batch_execute("BEGIN").await.unwrap();
+        let sql = format!("UPDATE item SET name = '{name}' WHERE user_id IN (101, 102, 103, 104)");
+        writer.batch_execute(&sql).await.unwrap();
+        writer.batch_execute("UPDATE catalog SET price = price + 1 WHERE id = 'b'").await.unwrap();
+        assert_eq!(texts(&reader, price).await, before, "not committed");
+        writer.batch_execute("COMMIT").await.unwrap();
+        for user in 101..105 {
+            assert_eq!(texts(&reader, &item(user)).await, [name]);
+        }
+        assert_eq!(texts(&reader, price).await, [(3 + round).to_string()]);
+    }
+    writer.batch_execute("DELETE FROM item WHERE name = 'c'").await.unwrap();
+    for user in 101..105 {
+        assert_eq!(texts(&reader, &item(user)).await, [""; 0]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_in_a_transaction_leaves_the_cache_usable() {
     let _alone = ONE_AT_A_TIME.lock().await;

@@ -1,7 +1,9 @@
 //! The suites, in one program: linking several would take longer than running them.
 
 mod bad_input;
+mod bank;
 mod cache;
+mod cache_edges;
 mod clients;
 mod copy;
 mod faults;
@@ -16,3 +18,4 @@ mod protocol;
 mod reads;
 mod routing;
 mod soak;
+mod writes;

@@ -5,7 +5,7 @@ use crate::hba::testing::{problems, problems_of};
 #[test]
 fn a_file_must_be_there_and_have_a_rule() {
     assert_eq!(problems_of(&[]), "hba: cannot be read: entity not found");
-    assert_eq!(problems("# nothing\n"), "hba:1:1: there is no rule in this file: nobody could log in");
+    assert_eq!(problems("# nothing\n"), "hba: there is no rule in this file: nobody could log in");
 }
 
 #[test]

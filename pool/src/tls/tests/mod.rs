@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shardway_config::tls::{Identity, Pem, Versions};
-use shardway_config::{Place, Tcp, TlsFiles, TlsMode};
+use shardway_config::{Place, TargetSession, Tcp, TlsFiles, TlsMode};
 use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;

@@ -34,7 +34,16 @@ async fn server(words: &'static [&'static [u8]]) -> ServerAddress {
 fn at(port: u16) -> ServerAddress {
     let connector = Arc::new(Connector::new(&TlsFiles::default()).unwrap());
     let (host, dbname) = ("127.0.0.1".to_owned(), "d".to_owned());
-    ServerAddress { host, hosts: None, port, dbname, tls: TlsMode::Prefer, connector, tcp: Tcp::default() }
+    ServerAddress {
+        host,
+        hosts: None,
+        target: TargetSession::Any,
+        port,
+        dbname,
+        tls: TlsMode::Prefer,
+        connector,
+        tcp: Tcp::default(),
+    }
 }
 
 /// `!` behind the words: and hangs up.

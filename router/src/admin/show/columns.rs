@@ -206,6 +206,17 @@ pub(super) const REPLICAS: &[Column] = &[
 
 pub(super) const TABLES: &[Column] = &[("name", Text), ("kind", Text), ("group", Text), ("key", Text)];
 
+pub(super) const TWO_PHASE: &[Column] = &[
+    ("database", Text),
+    ("group", Text),
+    ("shard", Int4),
+    ("gid", Text),
+    ("owner", Text),
+    ("prepared", Text),
+    ("age", Text),
+    ("state", Text),
+];
+
 /// SHOW ROUTE '…'.
 pub(crate) const ROUTE: &[Column] = &[
     ("tier", Text),

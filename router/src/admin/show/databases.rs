@@ -4,7 +4,10 @@ use crate::admin::answer::{Row, row};
 use crate::admin::gather::{self, by_name};
 use crate::admin::standing;
 use crate::database::Database;
-use crate::proxy::{ADMIN_DATABASE, Proxy, World};
+use crate::proxy::{Proxy, World};
+
+/// What PgBouncer says that the pool of its console has room for; it has no server.
+const CONSOLE_POOL_SIZE: usize = 2;
 
 /// Each database once, whatever it is spread over, and the admin database, as PgBouncer lists its own.
 pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
@@ -52,23 +55,25 @@ pub(super) fn load_balance_hosts(database: &Database) -> Option<&'static str> {
 }
 
 fn admin_row(proxy: &Proxy) -> Row {
-    let connected = clients(proxy, |client| client.database == ADMIN_DATABASE);
-    let (none, no_user) = (None::<&str>, None::<&str>);
+    let world = proxy.world();
+    let (console, pool) = (world.console(), &world.config.pool);
+    let connected = clients(proxy, |client| client.database == console);
+    let none = None::<&str>;
     row![
-        ADMIN_DATABASE,
+        console,
         none,
         listen_port(proxy),
-        ADMIN_DATABASE,
-        no_user,
-        0,
-        0,
-        0,
-        0,
+        console,
+        console,
+        CONSOLE_POOL_SIZE,
+        pool.min_pool_size,
+        pool.reserve_pool_size,
+        pool.server_lifetime.as_secs(),
         "statement",
         none,
+        pool.max_db_connections,
         0,
-        0,
-        0,
+        pool.max_db_client_connections,
         connected,
         0,
         0

@@ -10,6 +10,7 @@ mod shards;
 mod sockets;
 mod stats;
 mod tables;
+mod two_phase;
 
 use super::answer::{Answer, Column, Row, row};
 use super::standing::{self, Mode};
@@ -62,6 +63,7 @@ const SHOWS: &[Show] = &[
     show("shards", c::SHARDS, shards::rows),
     show("replicas", c::REPLICAS, shards::replicas),
     show("tables", c::TABLES, tables::rows),
+    show("two_phase", c::TWO_PHASE, two_phase::rows),
 ];
 
 fn state(proxy: &Proxy) -> Vec<Row> {

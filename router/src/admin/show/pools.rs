@@ -5,13 +5,13 @@ use super::databases::load_balance_hosts;
 use crate::admin::answer::{Row, row};
 use crate::admin::gather;
 use crate::admin::snapshot::PoolRow;
-use crate::proxy::{ADMIN_DATABASE, Proxy};
+use crate::proxy::Proxy;
 
 pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
     let world = proxy.world();
-    let admins = proxy.admin.clients.all().iter().filter(|c| c.who.database == ADMIN_DATABASE).count();
+    let admins = proxy.admin.clients.all().iter().filter(|c| c.who.database == world.console()).count();
     let console = PoolRow { clients: admins, ..PoolRow::default() };
-    let mut rows = vec![pool_row(ADMIN_DATABASE, ADMIN_DATABASE, &console, "statement", None)];
+    let mut rows = vec![pool_row(world.console(), world.console(), &console, "statement", None)];
     for ((database, user), row) in gather::pools(proxy) {
         let found = world.databases.get(&database);
         let mode = found.map(|found| world.pool_mode(found, &user).to_string()).unwrap_or_default();

@@ -101,6 +101,7 @@ fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &st
         Target::Any(group) => ("single", group, "any".to_owned()),
         Target::Several(group, shards) if !shards.is_empty() => (several, group, list(shards)),
         Target::Several(group, _) => (several, group, list(all(database, group))),
+        Target::Everywhere(group) if plan.objects.is_some() => ("scatter", group, list(all(database, group))),
         Target::Everywhere(group) if database.maps[group.0].shard_count() == 1 => {
             ("single", group, "any".to_owned())
         }
@@ -136,6 +137,7 @@ fn reason(plan: &Plan, hinted: bool) -> &'static str {
         Route::Any(_) => "any shard gives the same answer",
         Route::One(_) => "it concerns one shard alone",
         Route::Keyed { .. } => "its key says which shard",
+        Route::Across(Across::Spread(spread)) if spread.is_of_every_shard() => "it concerns every shard",
         Route::Across(_) => "no key pins it to one shard",
         Route::Everywhere(_) => "it concerns every shard",
         Route::Refuse(_) => "",

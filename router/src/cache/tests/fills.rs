@@ -18,6 +18,16 @@ async fn an_answer_is_kept_until_its_key_is_written() {
 }
 
 #[tokio::test]
+async fn a_ticket_is_good_for_the_cache_that_gave_it_and_no_other() {
+    let (old, new) = (alone(), alone());
+    let Fill::Ticket(ticket) = old.begin_fill(&key("1"), &reads("1")).await else { panic!("a ticket") };
+    // A write that only the old one knows of is over by now.
+    old.write("1").await;
+    new.finish_fill(ticket, b"one", None);
+    assert_eq!(new.get("1"), None);
+}
+
+#[tokio::test]
 async fn a_write_to_the_table_or_to_nobody_knows_what_voids_every_key_of_it() {
     let cache = alone();
     for add in [|w: &mut WriteSet| w.add_table("t"), WriteSet::add_everything] {

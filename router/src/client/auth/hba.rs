@@ -69,6 +69,14 @@ impl Unwanted {
     pub fn sqlstate(&self) -> &'static str {
         "28000"
     }
+
+    /// What PgBouncer says.
+    pub fn poolers(&self) -> &'static str {
+        match self {
+            Self::NoEntry(_) | Self::Rejected(_) => "login rejected",
+            Self::NoCertificate => "certificate authentication failed",
+        }
+    }
 }
 
 /// A connection as PostgreSQL describes one that it does not want.

@@ -28,6 +28,9 @@ pub use self::secret::{ClientKey, SaltKey, ScramSecret, StoredSecret, UserSecret
 /// Bytes a clear-text password message may have (Postgres: `PG_MAX_AUTH_TOKEN_LENGTH`; tokens are long).
 const MAX_PASSWORD_BODY: usize = 65_535;
 
+/// Postgres's words, and PgBouncer's.
+const UNKNOWN_MECHANISM: &str = "client selected an invalid SASL authentication mechanism";
+
 const MECHANISMS: &[&str] = &[scram::MECHANISM];
 
 /// Where there is a channel to bind to.
@@ -92,6 +95,19 @@ impl AuthError {
             Self::Failed { .. } => "28P01",
             Self::Protocol(_) => "08P01",
             Self::Binding(_) => "28000",
+        }
+    }
+
+    /// What PgBouncer says, where that is something else, of the answer to `request`.
+    pub fn poolers(&self, request: &Request) -> Option<&'static str> {
+        match (self, request) {
+            (Self::Protocol(text), _) if *text == UNKNOWN_MECHANISM => None,
+            (_, Request::Sasl { .. } | Request::SaslContinue(_)) => Some("SASL authentication failed"),
+            (Self::Failed { reason: Refusal::EmptyPassword, .. }, Request::Cleartext) => {
+                Some("empty password returned by client")
+            }
+            (Self::Failed { .. }, _) => Some("password authentication failed"),
+            (Self::Protocol(_) | Self::Binding(_), _) => None,
         }
     }
 }
@@ -356,7 +372,7 @@ fn sasl_initial(body: &[u8], end_point: Option<Arc<[u8]>>) -> Result<(Channel, O
         (Ok(scram::MECHANISM), None) => Channel::Bare,
         (Ok(scram::MECHANISM), Some(_)) => Channel::Declined,
         (Ok(scram::MECHANISM_PLUS), Some(hash)) => Channel::EndPoint(hash),
-        _ => return Err(AuthError::Protocol("client selected an invalid SASL authentication mechanism")),
+        _ => return Err(AuthError::Protocol(UNKNOWN_MECHANISM)),
     };
     let (length, message) = body[end + 1..].split_first_chunk().ok_or(MALFORMED)?;
     match (i32::from_be_bytes(*length), message) {

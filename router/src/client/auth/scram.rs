@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::secret::{ClientKey, DEFAULT_ITERATIONS, SaltKey, ScramSecret, decode_key, hmac, xor};
+use super::secret::{ClientKey, SaltKey, ScramSecret, decode_key, hmac, xor};
 
 /// The mechanism's name in SASL.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
@@ -70,7 +70,7 @@ impl ScramServer {
     pub fn mock(user: &str, salts: &SaltKey, nonce: String) -> Self {
         let salt = salts.salt_of(user).to_vec();
         let secret =
-            ScramSecret { iterations: DEFAULT_ITERATIONS, salt, stored_key: [0; 32], server_key: [0; 32] };
+            ScramSecret { iterations: salts.iterations(), salt, stored_key: [0; 32], server_key: [0; 32] };
         Self { secret, nonce, doomed: true }
     }
 

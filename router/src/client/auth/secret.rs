@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hint::black_box;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,7 +16,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-/// Postgres's `scram_iterations` unless it is told otherwise. Unknown users show it too.
+/// Postgres's `scram_iterations` unless it is told otherwise.
 pub const DEFAULT_ITERATIONS: u32 = 4096;
 
 /// Bytes of salt in the secrets that Postgres and we make.
@@ -161,23 +162,37 @@ impl fmt::Debug for ClientKey {
 /// Unknown users and users with a plain password get their salts alike, and the same each time, so neither a
 /// second try nor a reload tells an outsider which names exist (RFC 5802 section 9 asks for this care; Postgres:
 /// `scram_mock_salt`).
-pub struct SaltKey([u8; 32]);
+pub struct SaltKey {
+    key: [u8; 32],
+    /// Rounds for the secrets that go with the salts.
+    iterations: AtomicU32,
+}
 
 impl SaltKey {
     /// A fresh key; one per process.
     pub fn random() -> Self {
-        Self(super::random())
+        Self::from_bytes(super::random())
     }
 
     /// A known key, for tests or for several processes behind one address.
     pub fn from_bytes(key: [u8; 32]) -> Self {
-        Self(key)
+        Self { key, iterations: AtomicU32::new(DEFAULT_ITERATIONS) }
     }
 
     /// The user's salt.
     pub fn salt_of(&self, user: &str) -> [u8; SALT_LEN] {
-        let digest = hmac(&self.0, user.as_bytes());
+        let digest = hmac(&self.key, user.as_bytes());
         std::array::from_fn(|at| digest[at])
+    }
+
+    /// Secrets of plain passwords are made with so many rounds from here on (`scram_iterations`).
+    pub fn set_iterations(&self, iterations: u32) {
+        self.iterations.store(iterations, Ordering::Relaxed);
+    }
+
+    /// Rounds for a secret that is made now. Unknown users show them too.
+    pub fn iterations(&self) -> u32 {
+        self.iterations.load(Ordering::Relaxed)
     }
 }
 
@@ -186,13 +201,20 @@ impl SaltKey {
 pub struct UserSecret {
     stored: StoredSecret,
     salt: [u8; SALT_LEN],
+    iterations: u32,
     derived: OnceLock<ScramSecret>,
 }
 
 impl UserSecret {
     /// Wraps what is stored of `user`'s password. Cheap: nothing is derived yet.
     pub fn new(user: &str, stored: StoredSecret, salts: &SaltKey) -> Self {
-        Self { stored, salt: salts.salt_of(user), derived: OnceLock::new() }
+        let (salt, iterations) = (salts.salt_of(user), salts.iterations());
+        Self { stored, salt, iterations, derived: OnceLock::new() }
+    }
+
+    /// Whether a secret that is made now would be made with as many rounds.
+    pub fn is_of(&self, salts: &SaltKey) -> bool {
+        self.iterations == salts.iterations()
     }
 
     /// What is stored.
@@ -210,7 +232,7 @@ impl UserSecret {
             StoredSecret::Scram(scram) => Some(scram),
             StoredSecret::Plain(plain) if !plain.is_empty() => Some(
                 self.derived
-                    .get_or_init(|| ScramSecret::derive(plain.as_bytes(), &self.salt, DEFAULT_ITERATIONS)),
+                    .get_or_init(|| ScramSecret::derive(plain.as_bytes(), &self.salt, self.iterations)),
             ),
             StoredSecret::Plain(_) | StoredSecret::Md5(_) => None,
         }

@@ -1,12 +1,19 @@
 //! Commands around a table or another statement: COPY, DECLARE, EXPLAIN.
 
 use super::Builder;
+use crate::plan::copy::grammar::{Copy, Source};
+use crate::plan::copy::{CopyPlan, Options};
 use crate::plan::pin::Places;
 use crate::plan::query::Analyzer;
+use crate::plan::traits::Traits;
 use crate::plan::{Access, Plan, Refusal, Route, copy};
+use crate::schema::effects::events;
 use crate::schema::{GroupId, Kind};
 use crate::sql::command::Command;
-use sqlparser::ast::{CopySource, CopyTarget, Statement};
+use crate::sql::scan::Scan;
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 use std::collections::HashMap;
 
 impl Builder<'_> {
@@ -15,62 +22,123 @@ impl Builder<'_> {
         if self.schema.is_unsharded() {
             return Ok(self.simple(command, Access::Write, Route::Any(GroupId(0))));
         }
-        let Statement::Copy { source, to, target, options, legacy_options, .. } = self.parse()? else {
+        let Some(read) = copy::grammar::read(self.text) else {
             return Err(Refusal::unsupported("this form of COPY is not supported"));
         };
-        if !matches!(target, CopyTarget::Stdin | CopyTarget::Stdout) {
+        if !read.with_client {
             return Err(Refusal::unsupported("COPY from or to a server's file is not supported"));
         }
-        let (name, columns) = match &source {
-            CopySource::Table { table_name, columns } => (table_name, columns),
-            CopySource::Query(_) => {
-                return Err(Refusal::unsupported("COPY (query) is not supported across shards yet"));
-            }
+        let plan = match &read.source {
+            Source::Table { name, .. } => self.copy_table(command, &read, name)?,
+            Source::Query(place) => self.copy_query(command, &read, &self.text[place.clone()])?,
         };
+        // Its options are literals.
+        Ok(Plan { shareable: false, cacheable: None, ..plan })
+    }
+
+    fn copy_table(&self, command: Command, read: &Copy, name: &[String]) -> Result<Plan, Refusal> {
+        let plain =
+            |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let part = |name: &String| {
+            let quoted = || Ident::with_quote('"', name.clone());
+            ObjectNamePart::Identifier(if plain(name) { Ident::new(name.clone()) } else { quoted() })
+        };
+        let name = ObjectName(name.iter().map(part).collect());
         let places = Places::new(self.text, &self.scan.literals);
         let uses = HashMap::new();
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &uses);
-        let Some(table) = analyzer.table(name)? else {
+        let Some(table) = analyzer.table(&name)? else {
             let mut plan = self.simple(command, Access::Write, Route::Any(GroupId(0)));
             plan.unknown = analyzer.found.unknown;
             return Ok(plan);
         };
-        let access = if to { Access::ReadPrimary } else { Access::Write };
-        let route = match (&table.kind, to) {
-            (Kind::Reference(group), true) => Route::Any(*group),
-            (Kind::Reference(group), false) => Route::Everywhere(*group),
-            (Kind::Local(place), _) => Route::One(*place),
-            (Kind::Sharded { group, .. }, _) => Route::Everywhere(*group),
+        if !read.to {
+            table.check_effects(events::INSERT)?;
+        }
+        let access = if read.to { Access::ReadPrimary } else { Access::Write };
+        let mut plan = match (&table.kind, read.to) {
+            (Kind::Reference(group), true) => self.simple(command, access, Route::Any(*group)),
+            (Kind::Local(place), _) => self.simple(command, access, Route::One(*place)),
+            (Kind::Sharded { group, .. }, true) => {
+                let format = copy::lower(&read.options).map(|options| options.format);
+                let copy = CopyPlan::Out { group: *group, format };
+                Plan { copy: Some(copy), ..self.simple(command, access, Route::Everywhere(*group)) }
+            }
+            (Kind::Sharded { group, .. } | Kind::Reference(group), false) => {
+                self.check_condition(read, &analyzer, matches!(table.kind, Kind::Reference(_)))?;
+                table.check_per_statement(events::INSERT)?;
+                let copy = CopyPlan::In(copy::copy_in(self.schema, &table, self.text, read));
+                Plan { copy: Some(copy), ..self.simple(command, access, Route::Everywhere(*group)) }
+            }
             _ => return Err(Refusal::unsupported("COPY of this relation is not supported")),
         };
-        let mut plan = self.simple(command, access, route);
-        if matches!(table.kind, Kind::Sharded { .. }) {
-            match copy::plan(&table, columns, to, &options, &legacy_options) {
-                Ok(copy) => plan.copy = Some(copy),
-                // A hint may still send it to one shard.
-                Err(refusal) => plan.route = Route::Refuse(refusal),
-            }
-        }
-        plan.writes.extend((!to).then_some(table));
+        plan.writes.extend((!read.to).then_some(table));
         Ok(plan)
+    }
+
+    /// Refuses a condition that shards may find differently about: of a reference table all must find the same.
+    fn check_condition(&self, read: &Copy, analyzer: &Analyzer<'_>, is_for_all: bool) -> Result<(), Refusal> {
+        let Some(place) = &read.condition else { return Ok(()) };
+        let text = format!("SELECT 1 WHERE {}", &self.text[place.clone()]);
+        let parsed = Parser::new(&PostgreSqlDialect {})
+            .with_recursion_limit(super::MAX_DEPTH)
+            .try_with_sql(&text)
+            .and_then(|mut parser| parser.parse_statement());
+        let statement = parsed.map_err(|e| {
+            Refusal::unsupported(format!("the condition of this COPY is not understood: {e}"))
+        })?;
+        let traits = Traits::of(&statement);
+        self.check_functions(&traits, &analyzer.found, false)?;
+        let differs = |name: &String| {
+            // What names the clock is told the time.
+            self.schema.functions.is_volatile(name) || !self.schema.functions.is_scalar(name) || name == "age"
+        };
+        if is_for_all && (traits.volatile || traits.functions.iter().any(differs)) {
+            return Err(Refusal::unsupported(
+                "a condition that each shard may answer differently, in a COPY into a reference table,",
+            ));
+        }
+        Ok(())
+    }
+
+    /// COPY of what a query gives.
+    fn copy_query(&self, command: Command, read: &Copy, text: &str) -> Result<Plan, Refusal> {
+        let refused = || Refusal::unsupported("this form of COPY (query) is not supported across shards");
+        let mut scan = Scan::default();
+        scan.run(text).map_err(|_| refused())?;
+        if Command::of(&scan, text) != Command::Plannable {
+            return Err(refused());
+        }
+        // No literal stands before the query: those of the whole text have the same numbers.
+        let query = Builder { scan: &scan, text, ..*self };
+        let plan = query.planned(Command::Plannable)?;
+        if let (Some(across), false) = (plan.across(), plan.access == Access::Write) {
+            let Options { format, .. } = copy::lower(&read.options)?;
+            let copy = CopyPlan::Rows { across: across.clone(), format };
+            return Ok(Plan { command, copy: Some(copy), ..plan });
+        }
+        match plan.route {
+            Route::Any(_) | Route::One(_) | Route::Keyed { .. } => Ok(Plan { command, ..plan }),
+            Route::Refuse(refusal) => Err(refusal),
+            _ => Err(refused()),
+        }
     }
 
     /// DECLARE of a cursor over what one shard has.
     pub(super) fn declare(&self, command: Command) -> Result<Plan, Refusal> {
         if self.schema.is_unsharded() {
             let leaves = self.may_leave(&command);
-            return Ok(Plan { leaves, ..self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0))) });
+            let planned =
+                self.declared().ok().flatten().and_then(|query| self.statement(command.clone(), &query).ok());
+            let access = of_cursor(planned.map_or(Access::ReadPrimary, |plan| plan.access));
+            return Ok(Plan { leaves, ..self.simple(command, access, Route::Any(GroupId(0))) });
         }
-        let query = match self.parse()? {
-            Statement::Declare { mut stmts } => stmts.pop().and_then(|declare| declare.for_query),
-            _ => None,
-        };
-        let Some(query) = query else {
+        let Some(query) = self.declared()? else {
             return Err(Refusal::unsupported("this form of DECLARE is not supported"));
         };
-        let mut plan = self.statement(command.clone(), &Statement::Query(query))?;
+        let mut plan = self.statement(command.clone(), &query)?;
         plan.leaves |= self.may_leave(&command);
-        plan.access = Access::ReadPrimary;
+        plan.access = of_cursor(plan.access);
         plan.cacheable = None;
         match &mut plan.route {
             Route::Keyed { otherwise, .. } => *otherwise = None,
@@ -80,6 +148,15 @@ impl Builder<'_> {
             _ => {}
         }
         Ok(plan)
+    }
+
+    /// The query of a DECLARE.
+    fn declared(&self) -> Result<Option<Statement>, Refusal> {
+        let query = match self.parse()? {
+            Statement::Declare { mut stmts } => stmts.pop().and_then(|declare| declare.for_query),
+            _ => None,
+        };
+        Ok(query.map(Statement::Query))
     }
 
     /// EXPLAIN of a statement that one shard runs.
@@ -103,4 +180,10 @@ impl Builder<'_> {
         }
         Ok(plan)
     }
+}
+
+/// What a cursor does by the time that it is closed: functions that its query calls run with each FETCH. It stays on a
+/// primary.
+fn of_cursor(query: Access) -> Access {
+    if query == Access::Read { Access::ReadPrimary } else { query }
 }

@@ -5,12 +5,14 @@
 
 use super::Builder;
 use crate::plan::scope::relation_name;
-use crate::plan::{Access, Plan, Refusal, Route};
+use crate::plan::{Access, Plan, Refusal, Route, Tier, ddl};
+use crate::schema::placing::Home;
 use crate::schema::{GroupId, ShardRef};
 use crate::sql::command::Command;
 use sqlparser::ast::{ObjectName, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
+use std::sync::Arc;
 
 impl Builder<'_> {
     /// CREATE of a temporary table, view or sequence: on any shard, or where its rows come from.
@@ -62,9 +64,11 @@ impl Builder<'_> {
     pub(super) fn on_objects(&self, command: Command) -> Result<Plan, Refusal> {
         let leaves = self.may_leave(&command);
         let to = |route| Plan { leaves, ..self.simple(command.clone(), Access::Write, route) };
-        let everywhere = self.everywhere(GroupId(0));
-        if self.schema.is_unsharded() || !self.schema.has_temporary() || !self.names_temporary() {
-            return Ok(to(everywhere));
+        if self.schema.is_unsharded() {
+            return Ok(to(Route::Any(GroupId(0))));
+        }
+        if !self.schema.has_temporary() || !self.names_temporary() {
+            return self.permanent(command, leaves);
         }
         let refused = || {
             Refusal {
@@ -82,9 +86,19 @@ impl Builder<'_> {
             Some((Some(place), rest)) if rest.iter().all(|other| *other == Some(*place)) => {
                 Ok(to(Route::One(*place)))
             }
-            _ if places.iter().all(Option::is_none) => Ok(to(everywhere)),
+            _ if places.iter().all(Option::is_none) => self.permanent(command, leaves),
             _ => Err(refused()),
         }
+    }
+
+    /// A command on what is not temporary.
+    fn permanent(&self, command: Command, leaves: bool) -> Result<Plan, Refusal> {
+        let objects = ddl::plan(self.schema, self.path, self.text, &command)?;
+        let group = objects.homes.first().map_or(GroupId(0), Home::group);
+        let plan = self.simple(command, Access::Write, Route::Everywhere(group));
+        // The text of a DO block is a literal.
+        let shareable = self.scan.literals.is_empty();
+        Ok(Plan { leaves, shareable, tier: Tier::Scatter, objects: Some(Arc::new(objects)), ..plan })
     }
 
     /// Whether a word of the text is the name of a temporary table.

@@ -3,8 +3,9 @@
 
 use super::Context;
 use crate::plan::Refusal;
-use crate::plan::traits::reads_by_text;
-use sqlparser::ast::{DataType, Expr, Ident, Query, Visit, Visitor};
+use crate::plan::scope::folded;
+use crate::plan::traits::{OBJECTS, names_object, reads_by_text};
+use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, Visit, Visitor};
 use std::ops::ControlFlow;
 
 /// Volatile functions that do nothing but answer, once for each row, as they would in one Postgres.
@@ -40,7 +41,8 @@ impl Context<'_> {
             let catalog = name.starts_with("pg_") && !PLAIN.contains(&name.as_str());
             let reader = reads_by_text(name) || matches!(name.as_str(), "lo_get" | "current_schemas");
             let acts = self.schema.functions.is_volatile(name) && !HARMLESS.contains(&name.as_str());
-            if catalog || reader || acts || name.starts_with("to_reg") || name.starts_with("has_") {
+            let names = OBJECTS.contains(&name.as_str());
+            if catalog || reader || acts || names || name.starts_with("to_reg") || name.starts_with("has_") {
                 return Err(not_supported(&format!("function {name}")));
             }
         }
@@ -62,6 +64,24 @@ struct Looks {
 impl Visitor for Looks {
     type Break = ();
 
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            // A type's name before its literal was read as a column with an alias, which is never in such quotes.
+            let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
+            let name = match expr {
+                Expr::Identifier(name) => Some(folded(name)),
+                Expr::CompoundIdentifier(parts) => parts.last().map(folded),
+                _ => None,
+            };
+            if alias.quote_style == Some('\'')
+                && let Some(name) = name.filter(|name| OBJECTS.contains(&name.as_str()))
+            {
+                self.at = Some(format!("a value of type {name}"));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let column = match expr {
             Expr::Identifier(name) => Some(name),
@@ -71,19 +91,14 @@ impl Visitor for Looks {
         if column.is_some_and(is_system_column) {
             self.at = Some(format!("the system column {expr}"));
         }
-        if let Expr::Cast { data_type: DataType::Regclass, .. } = expr {
-            self.at = Some("a cast to regclass".to_owned());
-        }
-        if let Expr::Cast { data_type: DataType::Custom(name, _), .. } = expr
-            && name.to_string().to_ascii_lowercase().trim_start_matches("pg_catalog.").starts_with("reg")
-        {
-            self.at = Some(format!("a cast to {name}"));
+        if let Some(name) = names_object(expr) {
+            self.at = Some(format!("a value of type {}", name.to_string().to_ascii_lowercase()));
         }
         ControlFlow::Continue(())
     }
 }
 
 fn is_system_column(name: &Ident) -> bool {
-    let name = crate::plan::scope::folded(name);
+    let name = folded(name);
     matches!(name.as_str(), "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
 }

@@ -39,6 +39,27 @@ impl<'a> Params<'a> {
         Some(Self { formats, values, count, result_formats: at })
     }
 
+    /// All of them, for who needs many.
+    pub fn all(&self) -> Vec<Param<'a>> {
+        let mut all = Vec::with_capacity(self.count);
+        let mut at = self.values;
+        for n in 0..self.count {
+            let Some((length, rest)) = frame::i32(at) else { break };
+            let bytes = usize::try_from(length).ok().and_then(|n| rest.get(..n));
+            at = rest.get(bytes.map_or(0, <[u8]>::len)..).unwrap_or_default();
+            all.push(Param { bytes, binary: self.is_binary(n) });
+        }
+        all
+    }
+
+    fn is_binary(&self, n: usize) -> bool {
+        match self.formats.len() / 2 {
+            0 => false,
+            1 => self.formats[1] == 1,
+            _ => self.formats.get(n * 2 + 1) == Some(&1),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count
@@ -61,11 +82,6 @@ impl<'a> Params<'a> {
         }
         let (length, rest) = frame::i32(at)?;
         let bytes = usize::try_from(length).ok().and_then(|n| rest.get(..n));
-        let code = match self.formats.len() / 2 {
-            0 => 0,
-            1 => self.formats[1],
-            _ => *self.formats.get(n * 2 + 1)?,
-        };
-        Some(Param { bytes, binary: code == 1 })
+        Some(Param { bytes, binary: self.is_binary(n) })
     }
 }

@@ -6,7 +6,7 @@ use crate::plan::pin::{KeySource, Pin, Sources};
 use crate::plan::scope::{View, comparable};
 use shardway_shardmap::ParamType;
 use sqlparser::ast::{BinaryOperator, DataType, Expr, UnaryOperator, Value};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Analyzer<'_> {
     /// The facts that hold for the nullable side of outer joins.
@@ -147,11 +147,13 @@ impl Analyzer<'_> {
 
     /// Settles, once all is seen, which parameters are used for nothing but columns like the key.
     pub fn settle(&self, pin: &mut Pin, oid: u32) {
-        let uses = self.key_uses.borrow();
+        let mut alike: HashMap<usize, usize> = HashMap::new();
+        for ((number, ..), other) in &*self.key_uses.borrow() {
+            *alike.entry(*number).or_default() += usize::from(comparable(*other, oid));
+        }
         let settle = |source: &mut KeySource| {
             if let KeySource::Param { number, elsewhere, .. } = source {
-                let alike =
-                    uses.iter().filter(|((n, ..), other)| n == number && comparable(**other, oid)).count();
+                let alike = alike.get(number).copied().unwrap_or(0);
                 *elsewhere = self.param_uses.get(number).copied().unwrap_or(0) > alike.max(1);
             }
         };

@@ -4,6 +4,7 @@ use super::forms::{is_only, is_system};
 use super::{Analyzer, Block, Ctes, Named, Outcome, Sharded};
 use crate::plan::Refusal;
 use crate::plan::scope::{ScopeId, Source, relation_name};
+use crate::schema::effects::events;
 use crate::schema::{GroupId, Kind, Table};
 use sqlparser::ast::ObjectName;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ impl Analyzer<'_> {
         }
         let Some(table) = self.table(name)? else { return Ok(()) };
         if let Some(type_oid) = table.key_oid() {
-            self.found.sharded.push(Sharded { pin: None, type_oid, colocated: false });
+            self.found.sharded.push(Sharded { pin: None, type_oid, colocated: false, with_target: false });
         }
         let (name, aliased) = (name.clone(), true);
         self.found.named.push(Named { name, label, aliased, table, pin: None, pushed: None, whole: false });
@@ -101,6 +102,7 @@ impl Analyzer<'_> {
                 hint: "Add a [[databases.tables]] entry that says which group it belongs to, then RELOAD.",
             }),
             kind => {
+                table.check_effects(events::READ)?;
                 if let Kind::Local(place) = kind {
                     self.found.local.push(*place);
                 }

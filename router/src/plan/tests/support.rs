@@ -95,6 +95,10 @@ fn table(schema: &str, name: &str, columns: Vec<Column>, kind: Kind) -> Table {
         has_triggers: false,
         cascades: false,
         has_row_security: false,
+        triggers_act: false,
+        uniques: Vec::new(),
+        family: None,
+        side_effects: crate::schema::effects::SideEffects::default(),
     }
 }
 
@@ -122,6 +126,7 @@ fn column(item: &str) -> Column {
         byte_order: words[1] != "text",
         nondeterministic: words[1] == "folded",
         has_default: words.len() > 2,
+        default: None,
         from_sequence: words.get(2) == Some(&"serial"),
         generated: false,
     }

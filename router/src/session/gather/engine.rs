@@ -1,7 +1,7 @@
 //! The engine's side: the transaction or savepoint, the temporary tables, and the rows that come into them.
 
 use super::Parts;
-use super::pull::{Pull, pulls};
+use super::pull::{Form, Pull, pulls};
 use crate::error::ClientError;
 use crate::plan::gather::{Brought, Gather};
 use crate::plan::locate::Params;
@@ -88,7 +88,8 @@ impl Engine<'_> {
     fn ask(&self, servers: &mut [Participant], types: &[u32]) {
         for (n, table) in self.gather.tables.iter().enumerate() {
             let (select, params) = table.select();
-            let messages = pulls(&select, &params, types, &self.params, table.binary);
+            let form = if table.binary { Form::Binary } else { Form::Text };
+            let messages = pulls(&select, &params, types, &self.params, form);
             for &index in &self.parts.sources[n] {
                 send(&mut servers[index].lease, &messages);
             }
@@ -96,7 +97,7 @@ impl Engine<'_> {
                 let insert = format!("INSERT INTO {} ({}) {select}", table.name, table.columns());
                 send(
                     &mut servers[self.parts.engine].lease,
-                    &pulls(&insert, &params, types, &self.params, false),
+                    &pulls(&insert, &params, types, &self.params, Form::Nothing),
                 );
             }
         }
@@ -106,14 +107,10 @@ impl Engine<'_> {
     /// travels; then makes the tables, and checks that the statement means the same on these. Gives the description of its
     /// columns, and its parameters' types.
     async fn prepare(&self, server: &mut ServerConn) -> Result<(Vec<u8>, Vec<u32>), Failure> {
-        query(server, if self.nested { SAVE } else { OPEN });
         self.parse(server, &self.gather.text);
-        let create = |table: &Brought| table.create();
-        query(server, &self.gather.tables.iter().map(create).collect::<Vec<_>>().join(";"));
+        self.create(server, if self.nested { SAVE } else { OPEN }, Brought::create);
         self.parse(server, self.gather.sql());
-        let [opened, asked, created, renamed] =
-            [answer(server).await?, answer(server).await?, answer(server).await?, answer(server).await?];
-        opened.succeeded()?;
+        let [asked, created, renamed] = [answer(server).await?, answer(server).await?, answer(server).await?];
         let asked = asked.succeeded()?;
         created.created()?;
         // It selects what hangs on the key that it groups by.
@@ -140,17 +137,28 @@ impl Engine<'_> {
     }
 
     async fn prepare_with_keys(&self, server: &mut ServerConn) -> Result<Answer, Failure> {
-        let back: &[&str] = if self.nested { &BACK[..1] } else { &["ROLLBACK", OPEN] };
-        back.iter().for_each(|text| query(server, text));
-        let create = |table: &Brought| table.create_with_keys();
-        query(server, &self.gather.tables.iter().map(create).collect::<Vec<_>>().join(";"));
+        if !self.nested {
+            query(server, "ROLLBACK");
+        }
+        self.create(server, if self.nested { BACK[0] } else { OPEN }, Brought::create_with_keys);
         self.parse(server, self.gather.sql());
-        for _ in back {
+        if !self.nested {
             answer(server).await?.succeeded()?;
         }
         let (created, renamed) = (answer(server).await?, answer(server).await?);
         created.created()?;
         Ok(renamed)
+    }
+
+    /// Makes the tables behind a command that sees to their end. It is one text: should the command fail, there are no
+    /// tables that nobody would take away.
+    fn create(&self, server: &mut ServerConn, first: &str, create: fn(&Brought) -> String) {
+        let mut sql = first.to_owned();
+        for table in &self.gather.tables {
+            sql.push(';');
+            sql.push_str(&create(table));
+        }
+        query(server, &sql);
     }
 
     /// Parse, Describe and Sync.
@@ -226,7 +234,7 @@ async fn answer(server: &mut ServerConn) -> Result<Answer, ClientError> {
             }
             b'Z' => {
                 server.status = body.first().copied().unwrap_or(b'E');
-                server.outstanding -= 1;
+                server.outstanding = server.outstanding.saturating_sub(1);
             }
             _ => {}
         }

@@ -22,14 +22,48 @@ const BINARY_TRAILER: &[u8] = &[0xff, 0xff];
 /// Rows of this many bytes go to the engine together.
 const PIECE: usize = 64 * 1024;
 
+/// What a statement of ours answers with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// No rows.
+    Nothing,
+    /// Rows in binary.
+    Binary,
+    /// Rows in text.
+    Text,
+}
+
+/// Has floats written in full, whatever the server, the role or the client want of them otherwise. Gives no rows.
+const EXACT: &str = "SELECT FROM pg_catalog.set_config('extra_float_digits', \
+    CASE pg_catalog.set_config('shardway.digits', pg_catalog.current_setting('extra_float_digits'), true) \
+    WHEN '' THEN '1' ELSE '1' END, true) AS s WHERE s IS NULL";
+
+/// And again as it was: the client's transaction may go on.
+const AS_BEFORE: &str = "SELECT FROM pg_catalog.set_config('extra_float_digits', \
+    pg_catalog.current_setting('shardway.digits'), true) AS s WHERE s IS NULL";
+
 /// Parse, Bind, Execute and Sync of a statement of ours over some of the client's parameters.
-pub(super) fn pulls(
-    sql: &str,
-    numbers: &[usize],
-    types: &[u32],
-    params: &Params<'_>,
-    binary: bool,
-) -> Vec<u8> {
+pub(super) fn pulls(sql: &str, numbers: &[usize], types: &[u32], params: &Params<'_>, form: Form) -> Vec<u8> {
+    let mut out = Buffer::default();
+    if form == Form::Text {
+        plain(&mut out, EXACT);
+    }
+    pull(&mut out, sql, numbers, types, params, form);
+    if form == Form::Text {
+        plain(&mut out, AS_BEFORE);
+    }
+    frame::put(&mut out, b'S', &[]);
+    out.filled().to_vec()
+}
+
+/// Parse, Bind and Execute of a statement without parameters.
+fn plain(out: &mut Buffer, sql: &str) {
+    frame::put(out, b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat());
+    frame::put(out, b'B', &[0; 8]);
+    frame::put(out, b'E', &[0; 5]);
+}
+
+fn pull(out: &mut Buffer, sql: &str, numbers: &[usize], types: &[u32], params: &Params<'_>, form: Form) {
     let mut parse = [b"\0", sql.as_bytes(), b"\0"].concat();
     let count = (numbers.len() as u16).to_be_bytes();
     parse.extend_from_slice(&count);
@@ -49,13 +83,10 @@ pub(super) fn pulls(
             None => values.extend_from_slice(&(-1i32).to_be_bytes()),
         }
     }
-    let bind = [b"\0\0", &formats[..], &values, &[0, 1, 0, u8::from(binary)]].concat();
-    let mut out = Buffer::default();
-    frame::put(&mut out, b'P', &parse);
-    frame::put(&mut out, b'B', &bind);
-    frame::put(&mut out, b'E', &[0; 5]);
-    frame::put(&mut out, b'S', &[]);
-    out.filled().to_vec()
+    let bind = [b"\0\0", &formats[..], &values, &[0, 1, 0, u8::from(form == Form::Binary)]].concat();
+    frame::put(out, b'P', &parse);
+    frame::put(out, b'B', &bind);
+    frame::put(out, b'E', &[0; 5]);
 }
 
 /// One table's rows.
@@ -144,6 +175,12 @@ impl<'a> Pull<'a> {
         }
     }
 
+    /// Whether a message that has begun has more bytes than may still be brought.
+    fn is_too_large(&self, begun: &[u8]) -> bool {
+        let header = frame::peek(begun, frame::MAX_MESSAGE).ok().flatten();
+        header.is_some_and(|header| header.tag == b'D' && header.len as u64 > *self.left + HEADER as u64 + 2)
+    }
+
     /// Takes the rows that were read from a shard, up to a piece. Whether it is through with this table.
     fn take(&mut self, server: &mut ServerConn) -> Result<bool, Failure> {
         let mut used = 0;
@@ -151,7 +188,13 @@ impl<'a> Pull<'a> {
         let mut failure = None;
         while !through && failure.is_none() && self.piece.len() < PIECE {
             let left = &server.wire.input.filled()[used..];
-            let Ok(Some((tag, body))) = frame::first(left, frame::MAX_MESSAGE) else { break };
+            let (tag, body) = match frame::first(left, frame::MAX_MESSAGE) {
+                Ok(Some(message)) => message,
+                // One that can't be held at all is not waited for.
+                Ok(None) if self.is_too_large(left) => return Err(too_large()),
+                Ok(None) => break,
+                Err(_) => return Err(malformed(server)),
+            };
             used += HEADER + body.len();
             match tag {
                 b'D' if self.table.binary => self.piece.extend_from_slice(body),
@@ -163,7 +206,7 @@ impl<'a> Pull<'a> {
                 }
                 b'Z' => {
                     server.status = body.first().copied().unwrap_or(b'E');
-                    server.outstanding -= 1;
+                    server.outstanding = server.outstanding.saturating_sub(1);
                     through = true;
                 }
                 _ => {}
@@ -230,6 +273,13 @@ fn escape(value: &[u8], out: &mut Vec<u8>) {
         };
         out.extend_from_slice(&[b'\\', letter]);
     }
+}
+
+/// A message that can't be one: the server is of no use any more.
+fn malformed(server: &mut ServerConn) -> Failure {
+    server.outstanding = 1;
+    let cause = io::Error::new(io::ErrorKind::InvalidData, "invalid message length");
+    ClientError::from(server.lost(&cause)).into()
 }
 
 /// An error without its position: that is one in our text.

@@ -1,5 +1,7 @@
 //! Cancels that get lost, or stuck, on their way to a server.
 
+use std::time::Duration;
+
 use shardway_tests::{Cut, Kind, RawClient, eventually};
 
 use super::{WORLD, ask, code, others_are_served, turn};
@@ -110,6 +112,31 @@ async fn a_cancel_that_is_stuck_does_not_keep_others_from_their_servers() {
     stuck.lift();
     assert_eq!(code(&raw.recv_until_ready().await), "57014");
     cancel.await.expect("the cancel's connection ends");
+    for shard in 0..2 {
+        WORLD.shard(shard).sql("DELETE FROM t WHERE user_id < 0");
+    }
+}
+
+#[tokio::test]
+async fn shardways_own_cancel_does_not_hit_what_its_client_asks_next() {
+    let _turn = turn().await;
+    let proxy = WORLD.another_proxy_with("[pool]\nmode = 'session'\ncancel_wait_timeout = '1h'");
+    for shard in 0..2 {
+        WORLD.shard(shard).sql(&format!("INSERT INTO t VALUES ({}, '{shard}')", -1 - shard as i32));
+    }
+    // Shard 0 fails at once, and shard 1 would go on for long.
+    let sql = "SELECT name, CASE name WHEN '1' THEN pg_sleep(600)::text ELSE (1 / name::int)::text END \
+         FROM t WHERE user_id < 0";
+    let mut raw = proxy.raw("app").await;
+    let stuck = WORLD.middle(0).from_client().on(Kind::Cancel).nth_of_any(1).stall();
+    raw.query(sql).send().await;
+    stuck.happened().await;
+    stop("pg_sleep(600)");
+    let answered = tokio::time::timeout(Duration::from_millis(300), raw.recv()).await;
+    assert!(answered.is_err(), "answered while a cancel is on its way: {answered:?}");
+    stuck.lift();
+    assert_eq!(code(&raw.recv_until_ready().await), "22012");
+    assert_eq!(ask(&mut raw, "/* shard: 1 */ SELECT 1 FROM pg_sleep(0.2)").await.commands(), ["SELECT 1"]);
     for shard in 0..2 {
         WORLD.shard(shard).sql("DELETE FROM t WHERE user_id < 0");
     }

@@ -13,6 +13,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::operation::support::{SCHEMA, at_rest, soon};
 
 const CONFIG: &str = "[server]\nauth = 'trust'\n[pool]\ndefault_pool_size = 2\nserver_login_retry = '10ms'\n\
+    server_connect_timeout = '2s'\n\
     [routing]\nhealth_check_interval = '50ms'";
 
 static WORLD: SharedWorld =

@@ -4,8 +4,10 @@
 mod broken;
 mod cancels;
 mod client_cuts;
+mod listening;
 mod malice;
 mod middle;
+mod opening;
 mod replicas;
 mod server_cuts;
 mod streams;

@@ -74,3 +74,25 @@ async fn a_simple_answer_that_is_cut_is_an_error() {
 async fn an_extended_answer_that_is_cut_is_an_error() {
     cut_everywhere(extended, 1).await;
 }
+
+#[tokio::test]
+async fn a_client_that_copies_to_a_server_that_is_lost_is_heard_afterwards() {
+    let _turn = turn().await;
+    let piece = vec![b'x'; 4000];
+    for at in (60_000..180_000).step_by(10_000) {
+        let mut raw = WORLD.raw("app").await;
+        let cut = WORLD.middle(0).from_client().byte(at).cut(Cut::Reset);
+        raw.query("/* shard: 0 */ COPY t FROM STDIN");
+        let begun = raw.recv_until(b'G').await;
+        // Without a pause, so that the reader still waits for more when the end comes.
+        for _ in 0..60 {
+            raw.copy_data(&piece).send().await;
+        }
+        let reply = raw.copy_fail("enough").recv_until_ready().await;
+        cut.happened().await;
+        assert_eq!((code(&reply).as_str(), reply.status()), ("08006", 'I'), "{at}: {begun:?}, {reply:?}");
+        let reply = raw.query("SET app.heard = 'yes'").recv_until_ready().await;
+        assert_eq!(reply.commands(), ["SET"], "cut after {at} bytes");
+    }
+    others_are_served().await;
+}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use shardway_tests::{Message, RawClient};
 
-use super::{ONE, alone, holder, of_user, proxy};
-use crate::operation::support::{admin_of, at_rest, reload, value};
+use super::{ONE, WORLD, alone, holder, of_user, proxy};
+use crate::operation::support::{admin_of, at_rest, key_on, lines, pooled, reload, soon, value};
 
 /// SQLSTATE and message of what a connection is closed with.
 async fn last_words(raw: &mut RawClient) -> (String, String) {
@@ -111,4 +111,36 @@ async fn a_databases_query_wait_timeout_counts_before_the_default_and_a_users_be
     assert_eq!(last_words(&mut app).await, is("57P03", "query_wait_timeout"));
     let waited = tokio::time::timeout(Duration::from_millis(300), other.recv()).await;
     assert!(waited.is_err(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn the_wait_for_a_server_counts_from_when_it_is_asked_for() {
+    let _alone = alone().await;
+    let proxy = proxy("[pool]\ndefault_pool_size = 1\nquery_wait_timeout = '2s'");
+    let held = holder(&proxy, "app").await;
+    let mut raw = proxy.raw("app").await;
+    raw.query("COPY t FROM STDIN").recv_until(b'G').await;
+    // The server is asked for when the first line is known to be its own.
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    raw.copy_data(format!("{}\tlate\n", key_on(0, 2)).as_bytes()).copy_done().send().await;
+    let admin = admin_of(&proxy).await;
+    soon("the client to wait", async || (pooled(&admin, "cl_waiting").await == 1).then_some(())).await;
+    // Long enough for who waits too long to be found out.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    lines(&held, "COMMIT").await;
+    let reply = raw.recv_until_ready().await;
+    assert_eq!(reply.commands(), ["COPY 1"], "{reply:?}");
+    WORLD.shard(0).sql("DELETE FROM t");
+}
+
+#[tokio::test]
+async fn client_idle_timeout_passes_over_whoever_has_a_server() {
+    let _alone = alone().await;
+    let proxy = proxy("[pool]\nmode = 'session'\nclient_idle_timeout = '300ms'");
+    let (mut keeper, mut idle) = (proxy.raw("app").await, proxy.raw("app").await);
+    keeper.query(ONE).recv_until_ready().await;
+    assert_eq!(last_words(&mut idle).await, is("57P05", "client_idle_timeout"));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let reply = keeper.query(ONE).recv_until_ready().await;
+    assert_eq!(reply.commands(), ["SELECT 1"], "{reply:?}");
 }

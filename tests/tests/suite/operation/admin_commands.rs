@@ -91,7 +91,7 @@ async fn watchers_only_look() {
 async fn what_is_no_command_is_said_so_and_the_connection_goes_on() {
     let admin = WORLD.admin().await;
     for (command, state, message) in [
-        ("SHOW NONSENSE", "42601", "invalid command 'SHOW nonsense', use SHOW HELP;"),
+        ("SHOW NONSENSE", "42601", "invalid command 'SHOW NONSENSE', use SHOW HELP;"),
         ("SELECT 1 + 1", "42601", "invalid command 'SELECT 1 + 1', use SHOW HELP;"),
         ("SHOW", "42601", "invalid command 'SHOW', use SHOW HELP;"),
         ("BEGIN", "42601", "invalid command 'BEGIN', use SHOW HELP;"),

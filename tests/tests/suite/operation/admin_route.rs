@@ -57,6 +57,9 @@ async fn statements_are_routed_without_being_run() {
         ("/* shard: 1 */ DELETE FROM t".to_owned(), "single|main|1|primary|no|NULL"),
         ("BEGIN".to_owned(), "local|NULL|NULL|NULL|no|NULL"),
         ("COPY t TO STDOUT".to_owned(), "scatter|main|0,1|primary|no|NULL"),
+        ("UPDATE country SET name = 'x'".to_owned(), "scatter|main|0,1|primary|no|NULL"),
+        ("DELETE FROM t".to_owned(), "scatter|main|0,1|primary|no|NULL"),
+        ("CREATE INDEX ON t (name)".to_owned(), "scatter|main|0,1|primary|no|NULL"),
         ("SELECT 1".to_owned(), "single|main|any|replica|no|NULL"),
     ] {
         let found = route(&statement).await;
@@ -70,8 +73,12 @@ async fn what_would_be_refused_says_why() {
     let admin = WORLD.admin().await;
     for (statement, state, reason) in [
         ("SELECT * FRO t", "0A000", "the statement is not understood"),
-        ("UPDATE country SET name = ''x''", "0A000", "writing on every shard is not supported yet"),
-        ("CREATE TABLE more (id int)", "0A000", "running this on every shard is not supported yet"),
+        (
+            "UPDATE t SET name = (SELECT max(name) FROM t)",
+            "0A000",
+            "joined to it by the key; this one reads others",
+        ),
+        ("CREATE TABLE more (user_id int) AS SELECT 1", "0A000", "own rows"),
         ("INSERT INTO t VALUES (NULL, ''x'')", "23502", "user_id"),
         ("SELECT * FROM nowhere", "42P01", "relation \"nowhere\" does not exist"),
         ("/* shard: 9 */ SELECT 1", "22023", "there is no shard 9: the group has shards 0 to 1"),

@@ -115,6 +115,28 @@ async fn a_statement_for_several_shards_that_has_begun_is_not_stopped_halfway() 
 }
 
 #[tokio::test]
+async fn who_keeps_a_server_gets_another_ones_while_a_pause_waits() {
+    for (mode, begun) in
+        [("session", on(0)), ("transaction", "/* shard: 0 */ SELECT pg_advisory_lock(7)".into())]
+    {
+        let proxy = WORLD.another_proxy_with(&format!("[pool]\nmode = '{mode}'"));
+        for first in [on(1), "SELECT count(*) FROM t".into(), format!("BEGIN; {}", on(1))] {
+            let (admin, pauser) = (admin_of(&proxy).await, admin_of(&proxy).await);
+            let app = proxy.connect("app").await;
+            lines(&app, &begun).await;
+            let paused = tokio::spawn(async move { lines(&pauser, "PAUSE").await });
+            is_now(&admin, "paused").await;
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(10), value(&app, &first)).await;
+            assert_eq!(answer.expect("an answer"), "0", "{mode}: {first}");
+            assert!(!paused.is_finished());
+            drop(app);
+            paused.await.unwrap();
+            lines(&admin, "RESUME").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn in_session_mode_pause_waits_until_clients_have_left() {
     let proxy = WORLD.another_proxy_with("[pool]\nmode = 'session'");
     let (admin, pauser) = (admin_of(&proxy).await, admin_of(&proxy).await);
@@ -219,6 +241,21 @@ async fn a_pause_outlives_its_admin_and_ends_with_its_cancel_request() {
     assert_eq!(state(&admin).await, "active");
     lines(&busy, "COMMIT").await;
     assert_eq!(value(&busy, &on(1)).await, "0");
+}
+
+#[tokio::test]
+async fn who_may_only_look_does_not_end_a_pause() {
+    let proxy = WORLD.another_proxy();
+    let admin = admin_of(&proxy).await;
+    let mut looks = RawClient::connect(proxy.port()).await;
+    looks.login("stats", "shardway", PASSWORD).await;
+    lines(&admin, "PAUSE").await;
+    // It is done once the connection is closed.
+    RawClient::cancel(proxy.port(), looks.cancel_key()).await;
+    assert_eq!(state(&admin).await, "paused");
+    let reply = looks.query("RESUME").recv_until_ready().await;
+    assert_eq!(reply.error().and_then(|error| error.field('C')).as_deref(), Some("42501"));
+    lines(&admin, "RESUME").await;
 }
 
 #[tokio::test]

@@ -86,6 +86,20 @@ async fn each_statement_that_writes_has_a_line_and_what_reads_has_none() {
         (format!("UPDATE t SET name = 'b' WHERE user_id = {one}"), "UPDATE ok [public.t] [main/0] 1 true"),
         (format!("DELETE FROM t WHERE user_id = {other}"), "DELETE ok [public.t] [main/1] 0 true"),
         (
+            format!(
+                "INSERT INTO t VALUES ({other}, 'x'), ({one}, 'y') ON CONFLICT (user_id) DO UPDATE SET name = 'z' RETURNING name"
+            ),
+            "INSERT ok [public.t] [main/0,main/1] 2 true",
+        ),
+        (
+            format!("UPDATE t SET name = 1 / 0 WHERE user_id IN ({one}, {other})"),
+            "UPDATE error [public.t] [main/0,main/1] null false",
+        ),
+        (
+            format!("DELETE FROM t WHERE user_id IN ({one}, {other}) AND user_id <> {one}"),
+            "DELETE ok [public.t] [main/0,main/1] 1 true",
+        ),
+        (
             format!("INSERT INTO t VALUES ({one}, 'a') RETURNING name -- twice"),
             "INSERT error [public.t] [main/0] null false",
         ),
@@ -100,7 +114,8 @@ async fn each_statement_that_writes_has_a_line_and_what_reads_has_none() {
         assert_eq!(briefs(&lines), [expected], "{sql}");
         assert_eq!(lines[0]["statement"].as_str(), Some(&*sql));
     }
-    assert_eq!(audited.lines()[3]["sqlstate"], "23505");
+    assert_eq!(audited.lines()[4]["sqlstate"], "22012");
+    assert_eq!(audited.lines()[6]["sqlstate"], "23505");
     for sql in [
         "SELECT count(*) FROM t",
         "SHOW work_mem",
@@ -288,6 +303,52 @@ async fn a_server_that_is_lost_in_a_statement_leaves_a_line_of_unknown_outcome()
     assert_eq!(state, "08006");
     let briefly = briefs(&audited.awaited(1).await);
     assert!(briefly.len() == 1 && briefly[0].contains(" unknown "), "{briefly:?}");
+}
+
+#[tokio::test]
+async fn of_a_batch_whose_server_is_lost_every_statement_may_have_been_done() {
+    let audited = Audited::new("");
+    let mut raw = audited.proxy.raw("app").await;
+    let key = keys_on(0, 2).nth(71).unwrap();
+    raw.parse("a", &format!("INSERT INTO t VALUES ({key}, $1)"), &[]);
+    raw.parse(
+        "b",
+        &format!("UPDATE t SET name = pg_terminate_backend(pg_backend_pid())::text WHERE user_id = {key}"),
+        &[],
+    );
+    raw.parse("c", &format!("DELETE FROM t WHERE user_id = {key}"), &[]);
+    raw.bind("", "a", &[Param::Text("x")], &[]).execute("", 0);
+    raw.bind("", "b", &[], &[]).execute("", 0);
+    raw.bind("", "c", &[], &[]).execute("", 0);
+    raw.sync().recv_until_ready().await;
+    let briefly = briefs(&audited.awaited(3).await);
+    let commands: Vec<_> = briefly.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(commands, ["INSERT", "UPDATE", "DELETE"], "{briefly:?}");
+    assert!(briefly[1..].iter().all(|line| line.contains(" unknown ")), "{briefly:?}");
+}
+
+#[tokio::test]
+async fn explain_that_executes_and_a_cursor_over_a_function_have_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.json");
+    let put = "CREATE FUNCTION put() RETURNS int LANGUAGE sql AS 'DELETE FROM t; SELECT 1'";
+    let world = World::builder()
+        .shards(2)
+        .schema(&format!("{SCHEMA}; {put}"))
+        .config(&format!("[server]\naudit_log = '{}'", path.display()))
+        .start();
+    let client = world.connect("app").await;
+    let key = keys_on(0, 2).next().unwrap();
+    let update = format!("UPDATE t SET name = 'x' WHERE user_id = {key}");
+    for options in ["ANALYZE", "(ANALYZE)", "(COSTS off, ANALYSE true)"] {
+        lines(&client, &format!("EXPLAIN {options} {update}")).await;
+    }
+    lines(&client, &format!("EXPLAIN {update}")).await;
+    lines(&client, "BEGIN; /* shard: 0 */ DECLARE c CURSOR FOR SELECT put(); FETCH c; ROLLBACK").await;
+    lines(&client, "BEGIN; /* shard: 0 */ DECLARE c CURSOR FOR SELECT 1; FETCH c; ROLLBACK").await;
+    let written = read(&path);
+    let commands: Vec<_> = written.iter().map(|line| line["command"].as_str().unwrap_or("end")).collect();
+    assert_eq!(commands, ["EXPLAIN", "EXPLAIN", "EXPLAIN", "DECLARE", "end"]);
 }
 
 #[tokio::test]

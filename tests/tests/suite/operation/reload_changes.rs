@@ -224,3 +224,20 @@ async fn a_changed_password_counts_from_the_next_login() {
     let client = proxy.connect("app").await;
     assert_eq!(failure(&client, "SELECT nonsense").await.0, "42703");
 }
+
+#[tokio::test]
+async fn wait_close_waits_for_the_servers_that_a_reload_gave_up() {
+    let _alone = ALONE.lock().await;
+    let proxy = WORLD.another_proxy();
+    let admin = admin_of(&proxy).await;
+    let busy = proxy.connect("app").await;
+    lines(&busy, "BEGIN").await;
+    assert_eq!(value(&busy, "/* shard: 0 */ SELECT 1").await, "1");
+    assert!(lines(&admin, "WAIT_CLOSE").await.is_empty(), "nothing is to be closed yet");
+    super::support::log_all_in_as(&proxy, "md5user", shardway_tests::PASSWORD).await;
+    let waits = tokio::spawn(async move { lines(&admin, "WAIT_CLOSE shop").await });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!waits.is_finished(), "a server of before is still in use");
+    lines(&busy, "COMMIT").await;
+    waits.await.unwrap();
+}

@@ -148,3 +148,22 @@ async fn clients_outlive_a_server_that_comes_and_goes() {
     let admin = admin_of(&proxy).await;
     soon("nobody to wait", async || (pooled(&admin, "cl_waiting").await == 0).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_login_that_waits_for_a_server_is_ended_by_client_login_timeout() {
+    let _alone = ALONE.lock().await;
+    let proxy = WORLD.another_proxy_with("[server]\nclient_login_timeout = '500ms'");
+    // Whichever connection is opened next, no server says anything.
+    let stalls: Vec<_> = (0..3).map(|_| WORLD.middle(0).from_server().message(b'R').stall()).collect();
+    let mut raw = RawClient::connect(proxy.port()).await;
+    raw.startup(&[("user", "app"), ("database", DATABASE)]);
+    raw.send().await;
+    let end = raw.expect_closed().await;
+    let error = end.error().unwrap_or_else(|| panic!("no error: {end:?}"));
+    assert_eq!(error.field('C').as_deref(), Some("08P01"));
+    assert_eq!(error.field('M').as_deref(), Some("client_login_timeout (server down)"));
+    drop(stalls);
+    let mut raw = RawClient::connect(proxy.port()).await;
+    raw.login("app", DATABASE, PASSWORD).await;
+    assert_eq!(raw.query("SELECT 1").recv_until_ready().await.tags(), "TDCZ");
+}

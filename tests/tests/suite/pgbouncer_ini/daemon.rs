@@ -1,8 +1,8 @@
 //! The command line: in the background, with a pid file and a log file.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use shardway_tests::eventually;
+use shardway_tests::{eventually, shardway_program};
 
 use super::usual;
 use crate::operation::support::{soon, value};
@@ -93,4 +93,41 @@ fn a_user_that_is_not_there_is_told() {
     assert_eq!(started.status.code(), Some(1));
     let told = String::from_utf8(started.stderr).unwrap();
     assert!(told.contains("there is no user \"no_such_user\""), "{told}");
+}
+
+#[tokio::test]
+async fn under_the_name_of_pgbouncer_the_program_has_its_command_line() {
+    let process = usual("pidfile = {dir}/pid\nlogfile = {dir}/log\n");
+    let link = process.path("pgbouncer");
+    std::os::unix::fs::symlink(shardway_program(), &link).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&link);
+        command.args(arguments).env_remove("SHARDWAY_CONFIG").env_remove("RUST_LOG");
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let ini = process.ini();
+    let started = run(&["-d", "-v", "-q", ini.to_str().unwrap()]);
+    assert_eq!(started, (Some(0), String::new(), String::new()));
+    let daemon = Ended(pid(&process.path("pid")));
+    let client = soon("it to serve", async || process.try_connect("app", "shop").await.ok()).await;
+    assert_eq!(value(&client, "SELECT 1").await, "1");
+    // -R puts another one in its place.
+    assert_eq!(run(&["--reboot", "--daemon", ini.to_str().unwrap()]).0, Some(0));
+    let other = soon("its place to be taken", async || {
+        let other = pid(&process.path("pid"));
+        (other != daemon.0).then_some(Ended(other))
+    })
+    .await;
+    assert_ne!(other.0, daemon.0);
+
+    let (code, told, _) = run(&["-V"]);
+    assert!(code == Some(0) && told.starts_with("pgbouncer "), "{told}");
+    let (code, told, _) = run(&["-h"]);
+    assert!(code == Some(0) && told.contains("pgbouncer [OPTION]... CONFIG_FILE"), "{told}");
+    let (code, _, told) = run(&[]);
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("pgbouncer: no configuration file specified\n"), "{told}");
+    assert_ne!(run(&["--bogus"]).0, Some(0));
 }

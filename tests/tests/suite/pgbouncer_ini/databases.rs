@@ -142,6 +142,23 @@ async fn of_several_hosts_the_next_one_is_tried_where_one_is_down() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_none_of_those_that_will_do_is_passed_over() {
+    let process = Process::new(
+        "[databases]\nw = host=127.0.0.2,127.0.0.1 port={port} dbname=shop_0 target_session_attrs=read-write\n\
+         p = host=127.0.0.1 port={port} dbname=shop_0 target_session_attrs=primary\n\
+         s = host=127.0.0.1 port={port} dbname=shop_0 target_session_attrs=standby\n\
+         [pgbouncer]\nauth_type = trust\nauth_file = {dir}/users.txt\npool_mode = transaction\n",
+    )
+    .file("users.txt", &format!("\"app\" \"{PASSWORD}\"\n"))
+    .start();
+    for database in ["w", "p"] {
+        assert_eq!(value(&process.connect("app", database).await, "SELECT 1").await, "1");
+    }
+    let refused = process.try_connect("app", "s").await.err().unwrap();
+    assert!(said(&refused).1.ends_with("it is not what target_session_attrs asks for"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn servers_without_a_host_are_at_the_unix_socket() {
     let server = WORLD.server(0);
     let socket = eventually("the server's socket", || {

@@ -4,11 +4,15 @@ mod console;
 mod daemon;
 mod databases;
 mod login;
+mod owner;
 mod process;
 mod reload;
+mod settings;
+mod shutdown;
 mod signals;
+mod texts;
 
-use process::Process;
+use process::{Process, pgbouncer};
 use shardway_tests::{PASSWORD, SharedWorld, World};
 
 /// Databases `shop_0` and `shop_1`, and the roles that every world has.

@@ -1,7 +1,7 @@
 //! `shardway serve --pgbouncer`, with the files that it reads.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 
 use shardway_tests::{
     PASSWORD, RawClient,
-    cluster::{Afterwards, Daemon, Port},
+    cluster::{Afterwards, Daemon, OsUser, Port},
     eventually, must, shardway_program,
 };
 use tokio_postgres::{Client, Config, NoTls};
@@ -25,6 +25,23 @@ pub struct Process {
     home: PathBuf,
     daemon: Mutex<Daemon>,
     kept: Vec<Process>,
+    /// The real PgBouncer, where it is that one.
+    pgbouncer: Option<PathBuf>,
+}
+
+/// Where PgBouncer is installed: SHARDWAY_PGBOUNCER, else PATH and where packages put it. `None`, with a word about it: it is
+/// not.
+pub fn pgbouncer() -> Option<PathBuf> {
+    let named = env::var_os("SHARDWAY_PGBOUNCER").filter(|program| !program.is_empty()).map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let found = named.or_else(|| dirs.map(|dir| dir.join("pgbouncer")).find(|program| program.is_file()));
+    if found.is_none() {
+        eprintln!(
+            "nothing is compared with PgBouncer: it is not installed (Debian: apt-get install pgbouncer)"
+        );
+    }
+    found
 }
 
 impl Process {
@@ -35,8 +52,14 @@ impl Process {
         let daemon = Daemon::new("shardway", dir.path(), Afterwards::Remove, libc::SIGKILL);
         let daemon = Mutex::new(must("guarding shardway", daemon));
         let (dir, home) = (dir.path().to_owned(), dir.keep());
-        let process =
-            Process { listen: must("a port", Port::reserve()), dir, home, daemon, kept: Vec::new() };
+        let process = Process {
+            listen: must("a port", Port::reserve()),
+            dir,
+            home,
+            daemon,
+            kept: Vec::new(),
+            pgbouncer: None,
+        };
         process.rewrite(ini);
         process
     }
@@ -59,6 +82,7 @@ impl Process {
             home: self.home.clone(),
             daemon,
             kept: Vec::new(),
+            pgbouncer: None,
         }
     }
 
@@ -110,6 +134,15 @@ impl Process {
         self.listen.number()
     }
 
+    /// The real PgBouncer with these files, in the place of Shardway.
+    #[track_caller]
+    pub fn of_pgbouncer(self, program: PathBuf) -> Self {
+        // It does not run as root, and puts its socket there.
+        let everybodys = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        must("opening the directory", fs::set_permissions(&self.home, everybodys));
+        Self { pgbouncer: Some(program), ..self }
+    }
+
     /// Starts it, and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Self {
@@ -123,7 +156,9 @@ impl Process {
         eventually(&format!("it to listen; its log:\n{}", self.log()), || {
             let ended = must("waiting for shardway", self.daemon().try_wait());
             assert!(ended.is_none(), "it ended at its start ({ended:?}):\n{}", self.log());
-            self.log().contains(&format!("listening address=127.0.0.1:{}", self.port())).then_some(())
+            let listens =
+                ["listening address=", "listening on "].map(|how| format!("{how}127.0.0.1:{}", self.port()));
+            listens.iter().any(|line| self.log().contains(line)).then_some(())
         });
         self
     }
@@ -132,11 +167,17 @@ impl Process {
     #[track_caller]
     pub fn spawn(&self, arguments: &[&str]) {
         let command = self.command(arguments);
-        must("starting shardway", self.daemon().spawn(&command, None, &self.log_path()));
+        let user = self.pgbouncer.as_ref().and_then(|_| must("an unprivileged user", OsUser::for_postgres()));
+        must("starting it", self.daemon().spawn(&command, user, &self.log_path()));
     }
 
     /// `shardway serve` with the file.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        if let Some(program) = &self.pgbouncer {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(self.ini());
+            return command;
+        }
         let mut command = Command::new(shardway_program());
         command.args(["serve", "--pgbouncer"]).arg(self.ini()).args(arguments);
         command.env_remove("SHARDWAY_CONFIG").env_remove("RUST_LOG");

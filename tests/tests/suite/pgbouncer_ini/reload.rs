@@ -5,7 +5,7 @@ use std::process::Command;
 use shardway_tests::{PASSWORD, shardway_program};
 
 use super::{Process, usual};
-use crate::operation::support::{failure, show, soon, value};
+use crate::operation::support::{show, soon, value};
 
 #[tokio::test]
 async fn a_reload_takes_databases_users_and_settings_on() {
@@ -36,8 +36,11 @@ async fn a_file_that_is_wrong_changes_nothing() {
     let process = usual("").start();
     let admin = process.admin().await;
     process.edit("pool_mode = transaction", "pool_mode = transactional");
-    let (_, message) = failure(&admin, "RELOAD").await;
-    assert!(message.contains("pgbouncer.ini:") && message.contains("transactional"), "{message}");
+    let error = admin.simple_query("RELOAD").await.err().unwrap();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.message(), "RELOAD failed, see logs for additional details");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("pgbouncer.ini:") && hint.contains("transactional"), "{hint}");
     assert_eq!(value(&process.connect("app", "shop").await, "SELECT 1").await, "1");
 }
 
@@ -56,9 +59,9 @@ async fn what_is_included_is_read_and_read_again() {
 
 #[test]
 fn what_is_not_carried_out_is_named_in_one_warning() {
-    let process = usual("syslog = 1\npkt_buf = 8192\ndns_max_ttl = 3\n[peers]\n1 = host=/tmp\n").start();
+    let process = usual("peer_id = 1\npkt_buf = 8192\ndns_max_ttl = 3\n[peers]\n1 = host=/tmp\n").start();
     let line = process.wait_for_log("WARN");
-    for what in ["syslog", "pkt_buf", "dns_max_ttl", "[peers]"] {
+    for what in ["peer_id", "pkt_buf", "dns_max_ttl", "[peers]"] {
         assert!(line.contains(what), "{what} in {line}");
     }
     assert_eq!(process.log().matches("WARN").count(), 1, "{}", process.log());

@@ -245,7 +245,39 @@ async fn a_server_keeps_as_many_as_it_may_and_clients_as_many_as_they_like() {
                 raw.bind("", &format!("s{n}"), &[], &[]).execute("", 0).sync().recv_until_ready().await;
             assert_eq!(value(&reply), n.to_string());
             let held = value(&ask(&mut raw, "SELECT count(*) FROM pg_prepared_statements").await);
-            assert!(held.parse::<usize>().unwrap() <= max.max(1), "{held} of {max}");
+            assert!(held.parse::<usize>().unwrap() <= max, "{held} of {max}");
         }
+    }
+}
+
+#[tokio::test]
+async fn one_batch_may_take_more_statements_than_a_server_keeps() {
+    for max in [0, 1] {
+        let config = format!("[pool]\ndefault_pool_size = 1\nmax_prepared_statements = {max}");
+        let proxy = TWO.another_proxy_with(&config);
+        let (mut raw, mut other) = (proxy.raw("app").await, proxy.raw("app").await);
+        for n in 0..3 {
+            let prepared = raw.parse(&format!("s{n}"), &format!("SELECT {n}"), &[]);
+            let prepared = prepared.describe_statement(&format!("s{n}")).sync().recv_until_ready().await;
+            assert_eq!(prepared.tags(), "1tTZ");
+            // The same name, and something else.
+            let theirs =
+                other.parse(&format!("s{n}"), "SELECT 'theirs'", &[]).sync().recv_until_ready().await;
+            assert_eq!(theirs.tags(), "1Z");
+        }
+        for n in 0..3 {
+            raw.bind("", &format!("s{n}"), &[], &[]).execute("", 0);
+        }
+        let reply = raw.sync().recv_until_ready().await;
+        assert_eq!(reply.tags(), "2DC2DC2DCZ", "{max}: {reply:?}");
+        assert_eq!(reply.texts(), [[Some("0")], [Some("1")], [Some("2")]]);
+        let held = value(&ask(&mut raw, "SELECT count(*) FROM pg_prepared_statements").await);
+        assert!(held.parse::<usize>().unwrap() <= max, "{held} of {max}");
+        // An error leaves nothing behind either, and the statement is there still.
+        raw.bind("", "s0", &[], &[]).execute("", 0).parse("bad", "SELECT no_such", &[]);
+        let failed = raw.bind("", "s1", &[], &[]).execute("", 0).sync().recv_until_ready().await;
+        assert_eq!(failed.tags(), "2DCEZ", "{failed:?}");
+        let again = raw.bind("", "s1", &[], &[]).execute("", 0).sync().recv_until_ready().await;
+        assert_eq!(again.texts(), [[Some("1")]]);
     }
 }

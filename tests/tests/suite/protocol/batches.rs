@@ -146,15 +146,22 @@ async fn a_batch_may_hold_its_own_transaction() {
 }
 
 #[tokio::test]
-async fn what_may_write_on_two_shards_is_refused_as_a_whole() {
+async fn what_writes_on_two_shards_is_done_as_a_whole() {
     let (a, b) = (account(0, "two writers a"), account(1, "two writers b"));
     let mut raw = SHOP.raw("app").await;
     raw.parse("", ADD, &[]);
     execute_by_key(&mut raw, "", a);
     execute_by_key(&mut raw, "", b);
     let reply = raw.sync().recv_until_ready().await;
-    assert_eq!((code(&reply).as_str(), reply.status()), ("0A000", 'I'));
-    assert_eq!([balance(0, a), balance(1, b)], ["100", "100"]);
+    assert_eq!((code(&reply).as_str(), reply.status()), ("", 'I'));
+    assert_eq!([balance(0, a), balance(1, b)], ["101", "101"]);
+    raw.parse("", ADD, &[]);
+    execute_by_key(&mut raw, "", a);
+    execute_by_key(&mut raw, "", b);
+    raw.parse("", "SELECT 1/0", &[]).bind("", "", &[], &[]).execute("", 0);
+    let reply = raw.sync().recv_until_ready().await;
+    assert_eq!((code(&reply).as_str(), reply.status()), ("22012", 'I'));
+    assert_eq!([balance(0, a), balance(1, b)], ["101", "101"]);
     assert_eq!(ask(&mut raw, "SELECT 1").await.tags(), "TDCZ");
 }
 

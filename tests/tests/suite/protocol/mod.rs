@@ -5,6 +5,7 @@ mod cancel;
 mod copying;
 mod errors;
 mod extended;
+mod in_turn;
 mod large;
 mod pipelines;
 mod portals;

@@ -151,7 +151,7 @@ async fn names_that_need_quotes_are_found() {
 #[tokio::test]
 async fn styles_that_are_not_exact_are_refused_where_values_travel_in_text() {
     let mut pair = Pair::of(&TYPES).await;
-    for set in ["datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "extra_float_digits = 0"] {
+    for set in ["datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "array_nulls = off"] {
         pair.both(&format!("SET {set}")).await;
         pair.same("SELECT f8, f4, d, ts, tz, iv, at FROM typed ORDER BY user_id + 0").await;
         let said =
@@ -160,6 +160,36 @@ async fn styles_that_are_not_exact_are_refused_where_values_travel_in_text() {
         assert_eq!(said.unwrap_err().0, "0A000");
         pair.both("RESET datestyle").await;
         pair.both("RESET intervalstyle").await;
-        pair.both("RESET extra_float_digits").await;
+        pair.both("RESET array_nulls").await;
+    }
+}
+
+#[tokio::test]
+async fn floats_in_types_of_ones_own_come_through_in_full_whoever_wants_fewer_digits() {
+    let schema = "CREATE TYPE place AS (x float8, y float4); CREATE TABLE placed (user_id int, at place)";
+    let world = World::builder().shards(3).schema(schema).setting("extra_float_digits", -3).start();
+    let same = "count(*) FILTER (WHERE at = ROW(0.1::float8 + 0.2, 1/3.0)::place)";
+    let row = format!("SELECT count(DISTINCT at), {same} FROM placed");
+    world.shards().for_each(|shard| {
+        shard.sql("INSERT INTO placed VALUES (1, (0.1::float8 + 0.2, 1/3.0))");
+    });
+    let mut client = world.raw("app").await;
+    let shown = "SELECT at FROM placed ORDER BY user_id + 0 LIMIT 1";
+    for (set, written) in [
+        ("BEGIN", "(0.3,0.333)"),
+        ("SET LOCAL extra_float_digits = 3", "(0.30000000000000004,0.33333334)"),
+        ("COMMIT", "(0.3,0.333)"),
+        ("SET extra_float_digits = 0", "(0.3,0.333333)"),
+        ("RESET extra_float_digits", "(0.3,0.333)"),
+    ] {
+        client.query(set).recv_until_ready().await;
+        let reply = client.query(&row).recv_until_ready().await;
+        assert_eq!(reply.texts(), [[Some("1"), Some("3")]], "{set}: {:?}", reply.error());
+        assert_eq!(client.query(shown).recv_until_ready().await.texts(), [[Some(written)]], "{set}");
+        // What a shard itself says is as it was before.
+        for shard in 0..3 {
+            let sql = format!("/* shard: {shard} */ SELECT at FROM placed");
+            assert_eq!(client.query(&sql).recv_until_ready().await.texts(), [[Some(written)]], "{set}");
+        }
     }
 }

@@ -11,4 +11,4 @@ mod order_entry;
 mod peers;
 mod random;
 mod trouble;
-mod world;
+pub mod world;
