@@ -53,11 +53,12 @@ pub(super) struct Ear {
     pub(super) names: Vec<String>,
 }
 
-/// Errors of lost servers, of transactions that have failed, of what is not supported: the same for everybody.
-const NEUTRAL: [&str; 7] = ["08001", "08006", "57P01", "57P03", "25P02", "0A000", "53300"];
+/// Errors of lost servers, of transactions that have failed or wait for each other's servers, of what is not supported: the
+/// same for everybody.
+const NEUTRAL: [&str; 9] = ["08001", "08006", "08007", "40P01", "57P01", "57P03", "25P02", "0A000", "53300"];
 
-/// Notices that name nobody.
-const NEUTRAL_NOTICES: [&str; 2] = ["25001", "25P01"];
+/// Notices that name nobody; 01000 is of a commit that a lost server does not show yet.
+const NEUTRAL_NOTICES: [&str; 3] = ["25001", "25P01", "01000"];
 
 impl Ear {
     /// Panics if something in the answer is not its own.
