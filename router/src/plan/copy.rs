@@ -44,6 +44,9 @@ pub struct CopyIn {
     pub fields: usize,
     /// What the data is like, and the key of a sharded table's row. Errors: what to say if the servers take it.
     pub data: Result<(Format, Option<KeyField>), Refusal>,
+    /// The text with the columns listed that it leaves unsaid: by the time that it runs, they may stand in another order.
+    /// One with a condition stays as it is, since errors are placed in that.
+    pub listed: Option<String>,
     /// Fields with dates or times.
     pub dated: Vec<usize>,
     /// What is put in the place of words that name the clock, which each shard would look at for itself.
@@ -146,11 +149,17 @@ pub fn copy_in(schema: &Schema, table: &Arc<Table>, text: &str, read: &grammar::
         after: text[list.end..at.start].to_owned(),
         condition: (text[at.start..].to_owned(), condition),
     });
+    let unsaid = columns.is_empty() && read.condition.is_none();
+    let listed = unsaid.then(|| {
+        let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+        format!("{} ({}) {}", &text[..list.start], quoted.join(", "), &text[list.end..])
+    });
     let dated = |at: &usize| table.column(names[*at]).is_some_and(|at| is_dated(&table.columns[at]));
     CopyIn {
         dated: (0..names.len()).filter(dated).collect(),
         group: table.group().unwrap_or(GroupId(0)),
         fields: names.len(),
+        listed: listed.filter(|_| !names.is_empty()),
         data: data(schema, table, &names, &read.options),
         table: table.clone(),
         clock,

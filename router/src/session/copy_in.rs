@@ -117,6 +117,7 @@ impl Session {
         let home = self.any_shard(plan.group);
         let (prefix, text) = match (&plan.clock, &plan.data) {
             (Some(clock), Ok((format, _))) => self.tell_time(clock, format, home).await?,
+            (None, Ok(_)) => (Prefix::default(), plan.listed.as_deref().unwrap_or(text).to_owned()),
             _ => (Prefix::default(), text.to_owned()),
         };
         let text = &text[..];

@@ -210,8 +210,10 @@ impl Session {
         shards.dedup();
         let mut rows = vec![Vec::new(); shards.len()];
         for (row, home) in homes.iter().enumerate() {
-            // Every home is among the shards.
-            rows[shards.binary_search(home).unwrap_or(0)].push(row);
+            let at = shards.binary_search(home);
+            let at =
+                at.map_err(|_| ClientError::error("XX000", "the shard of a row is not among those asked"))?;
+            rows[at].push(row);
         }
         let keys = if split.key.is_some() { keys_of_rows(&split.pin, &values) } else { Vec::new() };
         let servers = self.writers(&self.refs(write.spread.group, shards)).await?;

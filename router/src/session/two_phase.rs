@@ -243,15 +243,16 @@ impl Session {
         let mut commands = vec![(cast.decider, decisions::decide(&live.name, &gids))];
         commands.extend(parts.iter().map(|p| (p.index, format!("PREPARE TRANSACTION '{}'", p.gid))));
         let mut outcomes = self.round(commands, settings).await.into_iter();
-        let decision = outcomes.next().unwrap_or(Ok(()));
+        let decision = outcomes.next().ok_or_else(unasked)?;
         let prepared: Result<Vec<()>, RunError> = outcomes.collect();
         prepared.map_err(|error| refused(&error))?;
         decision.map_err(|error| self.undecided(cast.decider, &error))?;
-        let outcome = self.commit_on(&[cast.decider], settings).await.pop().unwrap_or(Ok(()));
+        let outcome = self.commit_on(&[cast.decider], settings).await.pop();
         match outcome {
-            Ok(()) => Ok(()),
-            Err(error @ RunError::Refused(_)) => Err(refused(&error).into()),
-            Err(error @ RunError::Lost(_)) => {
+            Some(Ok(())) => Ok(()),
+            None => Err(unasked().into()),
+            Some(Err(error @ RunError::Refused(_))) => Err(refused(&error).into()),
+            Some(Err(error @ RunError::Lost(_))) => {
                 self.ask_what_it_did(cast.decider, parts, live, refused(&error)).await
             }
         }
@@ -389,6 +390,11 @@ impl Part {
     fn again(&self) -> Self {
         Self { index: self.index, shard: self.shard, gid: self.gid.clone() }
     }
+}
+
+/// Nobody was told to commit, so nothing is.
+fn unasked() -> ClientError {
+    ClientError::error("XX000", "this transaction has no server that could decide it")
 }
 
 /// For the client: two servers that can't prepare can't commit together.

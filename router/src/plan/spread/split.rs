@@ -31,6 +31,8 @@ pub struct Split {
 pub struct Fills {
     /// For the column list: the names of columns that it leaves out, with a comma before each.
     pub named: String,
+    /// The list itself, where the text has none: by the time that it runs, columns may stand in another order.
+    pub list: String,
     /// What each row gets at its end; none is DEFAULT.
     pub appended: Vec<Option<Clocked>>,
     /// What stands for the word DEFAULT, by its place in the row.
@@ -54,6 +56,9 @@ impl Fills {
             fills.appended = (width..last.map_or(width, |last| last + 1)).map(clocked).collect();
             let given = (0..width.min(table.columns.len())).filter_map(|at| Some((at, clocked(at)?)));
             fills.listed = given.collect();
+            let given = table.columns.iter().take(width + fills.appended.len());
+            let names: Vec<String> = given.map(|column| quoted(&column.name)).collect();
+            fills.list = format!("({}) ", names.join(", "));
             return fills;
         }
         let place = |name: &str| {

@@ -18,6 +18,8 @@ pub struct Tokens<'t> {
 pub struct Rows {
     /// The closing parenthesis of the column list, if there is one.
     pub columns_end: Option<usize>,
+    /// Where a list of columns would stand, if there is none.
+    pub columns_at: usize,
     /// Each row with its parentheses.
     pub rows: Vec<Range<usize>>,
     /// What stands behind them: to the end of the statement.
@@ -145,6 +147,9 @@ impl<'t> Tokens<'t> {
             }
             n += 1;
         }
+        // OVERRIDING SYSTEM VALUE stands between the list and the rows.
+        let overrides = n.checked_sub(3).filter(|&at| self.at(at).eq_ignore_ascii_case("overriding"));
+        found.columns_at = self.ranges[overrides.unwrap_or(n)].start;
         n += 1;
         loop {
             n = self.row(n, &mut found)?;

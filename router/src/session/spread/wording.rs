@@ -91,7 +91,11 @@ fn insert(
             woven.own(&fills.named);
             woven.piece(text, end..first, edits, frozen);
         }
-        None => woven.piece(text, 0..first, edits, frozen),
+        None => {
+            woven.piece(text, 0..rows.columns_at, edits, frozen);
+            woven.own(&fills.list);
+            woven.piece(text, rows.columns_at..first, edits, frozen);
+        }
     }
     for (n, &row) in share.iter().enumerate() {
         if n > 0 {

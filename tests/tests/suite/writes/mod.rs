@@ -18,6 +18,7 @@ mod side_effects;
 mod transactions;
 mod two_phase;
 mod update;
+mod waiting;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 

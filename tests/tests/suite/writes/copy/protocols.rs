@@ -202,7 +202,7 @@ async fn a_server_lost_in_the_middle_undoes_the_copy_everywhere() {
     client.recv_until(b'G').await;
     client.copy_data(data(0).as_bytes()).send().await;
     let ended = crate::operation::support::soon("a server that copies", async || {
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COPY late FROM STDIN' AND state = 'active'
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY late %FROM STDIN' AND state = 'active'
                    AND datname = current_database() LIMIT 1";
         (WORLD.shard(1).sql(sql) == "t").then_some(())
     });
