@@ -12,6 +12,7 @@ CREATE TABLE record (
     u uuid, b bool, ts timestamp, d date, tz timestamptz, iv interval
 );
 CREATE TABLE detail (id int, user_id int, note text, PRIMARY KEY (user_id, id));
+CREATE TABLE written (id int, user_id int, note text, PRIMARY KEY (user_id, id));
 CREATE TABLE label (id int PRIMARY KEY, label text);
 "#;
 

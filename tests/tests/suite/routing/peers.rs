@@ -57,24 +57,19 @@ async fn lists_with_more_than_literals_lose_no_member() {
 #[tokio::test]
 async fn a_multi_row_insert_does_not_duplicate_rows() {
     let mut pair = Pair::of(WORLD).await;
-    let said = pair
-        .proxy("INSERT INTO detail VALUES (90, 201, 'a'), (90, 202, 'b'), (90, 203, 'c'), (90, 204, 'd')")
-        .await;
-    let total: u32 = counts(WORLD, "detail", "id = 90").iter().map(|n| n.parse::<u32>().unwrap()).sum();
-    match said {
-        Ok(_) => assert_eq!(total, 4),
-        Err(code) => assert_eq!((&*code, total), ("0A000", 0)),
-    }
-    WORLD.shards().for_each(|shard| drop(shard.sql("DELETE FROM detail WHERE id = 90")));
+    let sql = "INSERT INTO written VALUES (90, 201, 'a'), (90, 202, 'b'), (90, 203, 'c'), (90, 204, 'd')";
+    assert_eq!(pair.proxy(sql).await, Ok(vec![]));
+    let total: u32 = counts(WORLD, "written", "id = 90").iter().map(|n| n.parse::<u32>().unwrap()).sum();
+    assert_eq!(total, 4);
 }
 
 #[tokio::test]
 async fn a_null_key_is_written_nowhere() {
     let mut pair = Pair::of(WORLD).await;
-    for sql in ["INSERT INTO detail VALUES (91, NULL, 'x')", "INSERT INTO detail (id) VALUES (91)"] {
+    for sql in ["INSERT INTO written VALUES (91, NULL, 'x')", "INSERT INTO written (id) VALUES (91)"] {
         assert_eq!(pair.proxy(sql).await, Err("23502".into()), "{sql}");
     }
-    assert_eq!(counts(WORLD, "detail", "id = 91"), ["0", "0", "0"]);
+    assert_eq!(counts(WORLD, "written", "id = 91"), ["0", "0", "0"]);
 }
 
 #[tokio::test]
