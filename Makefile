@@ -39,11 +39,11 @@ test-clients: $(VENV)/asyncpg.ready $(NODE_CLIENTS)/node_modules/.package-lock.j
 SECONDS ?= 600
 SEED ?=
 
-soak: ## Search at random for what one client sees of another's and for lost money, with faults on all sides (SECONDS=600, SEED=…)
+soak: ## Search at random for what one client sees of another's, lost money and wrong answers (SECONDS=600, SEED=…)
 	@$(DEPS) cc postgres
 	$(CARGO) build --bin shardway
 	SHARDWAY_SOAK_SECONDS='$(SECONDS)' SHARDWAY_SOAK_SEED='$(SEED)' \
-		$(CARGO) test -p shardway-tests --test suite -- soak:: bank:: --ignored --nocapture --test-threads 1
+		$(CARGO) test -p shardway-tests --test suite -- soak:: bank:: reads::differ:: --ignored --nocapture --test-threads 1
 
 bench: ## Measure Shardway beside PgBouncer and Postgres itself (ARGS='--quick', '--list', '--also NAME=PATH')
 	@$(DEPS) cc postgres pgbouncer

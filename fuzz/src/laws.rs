@@ -11,6 +11,10 @@ use shardway_router::{
         scram::{Channel, ScramServer},
     },
     combine::numeric::Numeric,
+    copy::{
+        Csv, ForceQuote, Format, KeyField, Text, binary,
+        deal::{Dealer, Stop},
+    },
     plan::locate::Params,
     sql::{
         command::Command,
@@ -19,6 +23,7 @@ use shardway_router::{
         scan::{self, Scan},
     },
 };
+use shardway_shardmap::{Function, KeyType, ShardId, ShardMap};
 
 /// Messages are never longer than they say, nor than there are bytes; fields lie within them.
 pub fn frames(bytes: &[u8]) {
@@ -103,6 +108,69 @@ pub fn sql(text: &str) {
         assert!(all.windows(2).all(|two| two[0].end <= two[1].start));
         assert!(all.iter().all(|token| text.get(token.clone()).is_some()));
     }
+}
+
+/// A COPY's rows go to the same shards wherever their messages are cut, and no shard gets what the client has not sent. The
+/// first byte says in which format they are.
+pub fn copy(bytes: &[u8]) {
+    let Some((&kind, data)) = bytes.split_first() else { return };
+    let header = kind & 4 > 0;
+    let format = match kind & 3 {
+        0 | 1 => Format::Text(Text {
+            delimiter: if kind & 1 > 0 { b',' } else { b'\t' },
+            null: b"\\N".to_vec(),
+            header,
+        }),
+        2 => Format::Csv(Csv {
+            delimiter: b',',
+            null: Vec::new(),
+            header,
+            quote: b'"',
+            escape: if kind & 8 > 0 { b'\\' } else { b'"' },
+            key_not_null: kind & 16 > 0,
+            key_null: kind & 32 > 0,
+            force_quote: ForceQuote::All,
+            marks_end: kind & 64 > 0,
+        }),
+        _ => Format::Binary,
+    };
+    let in_binary = format == Format::Binary;
+    let data = if in_binary { &[binary::START, data].concat() } else { data };
+    let at_once = dealt(&format, data, data.len());
+    for step in [1, 2, 7] {
+        assert_eq!(dealt(&format, data, step), at_once);
+    }
+    if !header && !in_binary {
+        assert!(at_once.0.iter().map(Vec::len).sum::<usize>() <= data.len());
+    }
+}
+
+/// What each of three shards is sent of data that comes in such steps, and what ended it early.
+fn dealt(format: &Format, data: &[u8], step: usize) -> (Vec<Vec<u8>>, Option<Stop>) {
+    let map = ShardMap::new(Function::Fnv1a, 3).expect("three shards");
+    let key = KeyField { place: 1, key_type: KeyType::Text, utf8: true };
+    let mut dealer = Dealer::new(format.clone(), Some(key), 2, &map, ShardId(0));
+    let mut sent = vec![Vec::new(); 3];
+    let mut take = |dealer: &mut Dealer<'_>| {
+        for (shard, sent) in (0..).zip(&mut sent) {
+            let lane = dealer.lane(ShardId(shard));
+            if lane.waiting() > 0 {
+                sent.extend_from_slice(&lane.message()[frame::HEADER..]);
+                lane.sent();
+            }
+        }
+    };
+    let mut stop = None;
+    for piece in data.chunks(step.max(1)) {
+        stop = dealer.feed(piece).err();
+        take(&mut dealer);
+        if stop.is_some() {
+            break;
+        }
+    }
+    let stop = stop.or_else(|| dealer.finish().err());
+    take(&mut dealer);
+    (sent, stop)
 }
 
 /// What is read is written the same.

@@ -7,6 +7,7 @@ pub mod effects;
 pub mod items;
 mod queries;
 mod sequences;
+pub mod views;
 
 use crate::control::{Control, explain};
 use crate::server::{RunError, ServerConn, TextRow};
@@ -98,6 +99,8 @@ pub struct Catalog {
     pub effects: Vec<effects::Effect>,
     /// What functions say that may be called by it; none where nothing acts.
     pub bodies: Vec<effects::Body>,
+    /// What views say.
+    pub views: Vec<views::View>,
 }
 
 /// A schema, and a name in it.
@@ -152,12 +155,15 @@ impl Catalog {
         self.sequence_uses.extend(other.sequence_uses.into_iter().filter(|u| wanted(&u.table)));
         self.effects.retain(|e| !wanted(&e.table));
         self.effects.extend(other.effects.into_iter().filter(|e| wanted(&e.table)));
+        self.views.retain(|v| !wanted(&v.name));
+        self.views.extend(other.views.into_iter().filter(|v| wanted(&v.name)));
         if self.bodies.is_empty() {
             self.bodies = other.bodies;
         }
     }
 
-    /// Names of the relations that only one of two catalogs has, or whose columns differ in name, type or order.
+    /// Names of the relations that only one of two catalogs has, or whose columns differ in name, type or order; and of
+    /// views that say other things.
     pub fn differences(&self, other: &Catalog) -> Vec<String> {
         let shapes = |catalog: &Catalog| -> BTreeMap<String, Vec<(String, String, i32)>> {
             let shape = |r: &Relation| {
@@ -166,8 +172,15 @@ impl Catalog {
             catalog.relations.iter().map(|r| (format!("{}.{}", r.schema, r.name), shape(r))).collect()
         };
         let (here, there) = (shapes(self), shapes(other));
+        let views = |catalog: &Catalog| -> BTreeMap<String, String> {
+            let view = |v: &views::View| (format!("{}.{}", v.name.0, v.name.1), v.sql.clone());
+            catalog.views.iter().map(view).collect()
+        };
+        let (says, said) = (views(self), views(other));
         let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+        let differs =
+            |name: &&String| here.get(*name) != there.get(*name) || says.get(*name) != said.get(*name);
+        names.into_iter().filter(differs).cloned().collect()
     }
 }
 
@@ -267,6 +280,7 @@ pub async fn read_from(source: &mut impl Source) -> Result<Catalog, String> {
     }
     catalog.sequence_uses = sequences::read_uses(source).await?;
     (catalog.effects, catalog.bodies) = effects::read(source).await?;
+    catalog.views = views::read(source).await?;
     Ok(catalog)
 }
 

@@ -220,6 +220,9 @@ impl<'a> Handshake<'a> {
     fn scram_failed(&self, error: &ScramError) -> PoolError {
         match error {
             ScramError::Credential(cause) => self.credentials(cause),
+            ScramError::TooManyRounds => {
+                self.credentials("the server's SCRAM secret for this user takes more than 1000000 rounds")
+            }
             ScramError::Unproven => PoolError::Unproven { server: self.address.to_string() },
             ScramError::Server(cause) => self.lost(cause),
         }

@@ -12,6 +12,10 @@ use sha2::Sha256;
 use std::io;
 use std::sync::Arc;
 
+/// The most PBKDF2 rounds that are worked out for a server: each costs our time, and the server says how many. PostgreSQL's
+/// own secrets have 4096 unless `scram_iterations` says otherwise.
+const MAX_ROUNDS: u32 = 1_000_000;
+
 /// What the exchange is bound to (RFC 5802, section 6).
 #[derive(Clone, Debug)]
 pub(crate) enum Binding {
@@ -53,6 +57,9 @@ pub(crate) enum ScramError {
     /// Shardway has nothing, or not the right thing, to prove itself with.
     #[error("{0}")]
     Credential(&'static str),
+    /// The server asks for more arithmetic than is done for anybody.
+    #[error("the server's SCRAM secret for this user takes more than 1000000 rounds")]
+    TooManyRounds,
     /// What it has proves nothing before a client has shown its key.
     #[error("of this user only a SCRAM secret is known, and nobody has logged in with its password yet")]
     Unproven,
@@ -108,6 +115,9 @@ impl Exchange {
     pub(crate) fn challenged(self, challenge: &[u8]) -> Result<(Self, Vec<u8>), ScramError> {
         match self {
             Self::Password(mut scram) => {
+                if rounds(challenge).is_some_and(|rounds| rounds > MAX_ROUNDS) {
+                    return Err(ScramError::TooManyRounds);
+                }
                 scram.update(challenge)?;
                 let message = scram.message().to_vec();
                 Ok((Self::Password(scram), message))
@@ -176,6 +186,14 @@ fn parts(challenge: &str) -> Option<(&str, Vec<u8>, u32)> {
     // What may follow are extensions that nobody has defined.
     let iterations = rest.split(',').next()?;
     Some((nonce, BASE64.decode(salt).ok()?, iterations.parse().ok()?))
+}
+
+/// The rounds that a challenge asks for, as far as it can be read: what can't be is refused by who reads all of it.
+fn rounds(challenge: &[u8]) -> Option<u32> {
+    let rounds = str::from_utf8(challenge).ok()?.split(',').find_map(|part| part.strip_prefix("i="))?;
+    // What is no number is none to whoever works with it; one that is too large for its type is too large here.
+    let digits = rounds.bytes().all(|byte| byte.is_ascii_digit()) && !rounds.is_empty();
+    digits.then(|| rounds.parse().unwrap_or(u32::MAX))
 }
 
 /// An exchange by keys, before the server's own proof.

@@ -5,8 +5,8 @@ use shardway_config::Tcp;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -121,6 +121,16 @@ impl Stream {
         if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// Looks after the other end without taking hold of the socket, which has to stay open meanwhile.
+    pub fn watch(&self) -> Watch {
+        Watch(match self.socket() {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+            // poll(2) passes over negative ones.
+            Self::Tls(_) | Self::Closed => -1,
+        })
+    }
+
     /// Reads without waiting. Costs no system call while the poller has not seen anything to read.
     pub fn try_read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -202,6 +212,20 @@ fn closed() -> io::Error {
 }
 
 /// For who speaks the protocol without our buffers.
+/// Whether the other end of a socket has hung up, whatever of what it said has not been read.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch(RawFd);
+
+impl Watch {
+    /// Asks the kernel (`POLLRDHUP`, poll(2)).
+    pub fn has_hung_up(self) -> bool {
+        let mut asked = libc::pollfd { fd: self.0, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one descriptor is asked about, in a place of our own, without waiting.
+        let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };
+        answered > 0 && asked.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let n = ready!(Stream::poll_read(self.get_mut(), cx, buf.initialize_unfilled()))?;

@@ -3,7 +3,7 @@
 //! Several processes of one user may share a TCP address: the old and the new one in a rolling restart. A Unix socket belongs to
 //! one process, and one that takes over puts its own in the other's place.
 
-use crate::client;
+use crate::client::{self, Door};
 use crate::proxy::{Phase, Proxy};
 use crate::workers::WorkerId;
 use crate::{handover, identity};
@@ -258,6 +258,10 @@ impl Accepting {
         refused.inspect_err(|e| tracing::warn!("new clients may be reset: {e}")).is_ok()
     }
 
+    fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(socket) => socket.accept().await.and_then(|(client, _)| Stream::tcp(client)),
@@ -267,17 +271,17 @@ impl Accepting {
 }
 
 /// Has a worker serve a client: most often this one.
-fn welcome(proxy: &Arc<Proxy>, stream: Stream) {
+fn welcome(proxy: &Arc<Proxy>, stream: Stream, door: Door) {
     let worker = proxy.workers.place();
     let proxy = proxy.clone();
     if worker == WorkerId(0) {
-        tokio::spawn(client::serve(proxy, stream, worker));
+        tokio::spawn(client::serve(proxy, stream, worker, door));
         return;
     }
     let runtime = proxy.workers.runtime(worker);
     runtime.spawn(async move {
         match stream.rehome() {
-            Ok(stream) => client::serve(proxy, stream, worker).await,
+            Ok(stream) => client::serve(proxy, stream, worker, door).await,
             Err(e) => tracing::warn!("a client could not be moved to its worker: {e}"),
         }
     });
@@ -291,6 +295,9 @@ pub async fn accept(proxy: Arc<Proxy>, listener: Listener) -> io::Result<()> {
         let now = *phase.borrow_and_update();
         if now.is_ending() {
             accept_rest(&proxy, &listener).await;
+            if listener.is_unix() {
+                accept_admins(&proxy, &listener).await;
+            }
             return Ok(());
         }
         if now == Phase::Suspended {
@@ -302,7 +309,7 @@ pub async fn accept(proxy: Arc<Proxy>, listener: Listener) -> io::Result<()> {
             _ = phase.changed() => continue,
         };
         match accepted {
-            Ok(stream) => welcome(&proxy, stream),
+            Ok(stream) => welcome(&proxy, stream, Door::Open),
             Err(e) => {
                 // Out of descriptors, most likely: those in use must come back first.
                 tracing::warn!("a client could not be accepted: {e}");
@@ -317,8 +324,23 @@ async fn accept_rest(proxy: &Arc<Proxy>, listener: &Accepting) {
     let grace = if listener.hand_over() { handover::GRACE } else { AT_ONCE };
     let rest = async {
         while let Ok(stream) = listener.accept().await {
-            welcome(proxy, stream);
+            welcome(proxy, stream, Door::Open);
         }
     };
     let _ = tokio::time::timeout(grace, rest).await;
+}
+
+/// Accepts for as long as admins are let in while the process waits for others to leave.
+async fn accept_admins(proxy: &Arc<Proxy>, listener: &Accepting) {
+    let mut phase = proxy.phase();
+    let over = phase.wait_for(|phase| !phase.lets_admins_in());
+    let admins = async {
+        while let Ok(stream) = listener.accept().await {
+            welcome(proxy, stream, Door::ToAdmins);
+        }
+    };
+    tokio::select! {
+        _ = over => {}
+        () = admins => {}
+    }
 }

@@ -237,6 +237,12 @@ impl Phase {
     pub fn is_ending(self) -> bool {
         self >= Self::Leaving
     }
+
+    /// Whether admins are still let in, by Unix sockets: where others may stay for as long as they like, somebody has to
+    /// be able to look, and to lose patience. As with PgBouncer.
+    pub fn lets_admins_in(self) -> bool {
+        matches!(self, Self::Leaving | Self::Releasing)
+    }
 }
 
 /// The process-wide state.

@@ -3,6 +3,7 @@
 pub mod effects;
 mod families;
 pub mod placing;
+pub mod views;
 
 use shardway_config::{Database, Group, TableKind as Entry, TableName, UnlistedTables};
 use shardway_pool::catalog::{Catalog, Column, Relation, SequenceUse, Unique};
@@ -39,7 +40,7 @@ pub enum Kind {
     Reference(GroupId),
     /// On one shard.
     Local(ShardRef),
-    /// A view: what it reads is not known to the planner.
+    /// A view or a sequence; what is known of a view is in its [`views::View`].
     View(GroupId),
     /// No key column, no entry, and `unlisted_tables = "error"`.
     Unlisted,
@@ -72,6 +73,8 @@ pub struct Table {
     pub family: Option<Arc<str>>,
     /// What it does by itself that is not known to be right over shards.
     pub side_effects: effects::SideEffects,
+    /// Of a view that is read like a table.
+    pub of_view: Option<Arc<views::OfView>>,
 }
 
 impl Table {
@@ -125,6 +128,8 @@ pub struct Schema {
     pub shard_counts: Vec<u32>,
     /// Where objects are and would be.
     pub placing: placing::Placing,
+    /// What views are to statements.
+    views: HashMap<(String, String), Arc<views::View>>,
     has_temporary: bool,
 }
 
@@ -180,6 +185,9 @@ impl Schema {
         for (group, catalog) in catalogs.iter().enumerate() {
             let counters = crate::plan::ddl::interleave::wanted(&schema, catalog, GroupId(group));
             schema.placing.count_everywhere(counters);
+        }
+        if !schema.is_unsharded() {
+            schema.judge_views(catalogs);
         }
         (schema, problems)
     }
@@ -243,6 +251,7 @@ impl Schema {
             uniques: relation.uniques.clone(),
             family: None,
             side_effects: effects::SideEffects::default(),
+            of_view: None,
         };
         self.tables.insert(key, Arc::new(table));
     }
@@ -256,6 +265,7 @@ impl Schema {
             functions,
             shard_counts,
             placing: placing::Placing::default(),
+            views: HashMap::new(),
             has_temporary: false,
         }
     }
@@ -311,6 +321,7 @@ impl Schema {
                 uniques: Vec::new(),
                 family: None,
                 side_effects: effects::SideEffects::default(),
+                of_view: None,
             };
             schema.tables.insert(key, Arc::new(table));
         }

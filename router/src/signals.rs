@@ -73,11 +73,14 @@ impl Signals {
 pub async fn until_the_end(proxy: &Arc<Proxy>, files: Vec<SocketFile>) -> io::Result<()> {
     let mut signals = Signals::listen()?;
     let mut files = Some(files);
-    let (mut phase, mut late) = (proxy.phase(), None);
+    let (mut phase, mut late, mut drains) = (proxy.phase(), None, false);
     loop {
         let now = *phase.borrow_and_update();
-        if now.is_ending() && files.take().is_some() {
+        if now.is_ending() && !std::mem::replace(&mut drains, true) {
             tracing::info!(clients = proxy.connections.load(Ordering::Acquire), "draining");
+        }
+        if now.is_ending() && !now.lets_admins_in() {
+            drop(files.take());
         }
         if matches!(now, Phase::Releasing | Phase::Draining) && late.is_none() {
             late = drain_limit(proxy);

@@ -101,6 +101,18 @@ fn number() -> impl Strategy<Value = Vec<u8>> {
     "-?[0-9]{0,30}(\\.[0-9]{0,30})?".prop_map(String::into_bytes)
 }
 
+/// What a COPY might bring, with the byte in front that says in which format.
+fn rows() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        "[a,\"\\\\.N\n\r\t]{0,8}".prop_map(String::into_bytes),
+        Just(b"\0\x02\0\0\0\x01a\0\0\0\x01b".to_vec()),
+        vec(any::<u8>(), 0..4),
+        Just(vec![0xff; 4]),
+        Just(b"\\.\r\n".to_vec()),
+    ];
+    (any::<u8>(), vec(piece, 0..8)).prop_map(|(kind, pieces)| [vec![kind], pieces.concat()].concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
@@ -122,6 +134,11 @@ proptest! {
     #[test]
     fn a_scan_finds_what_is_there(text in prop_oneof![text(), ".{0,80}"]) {
         laws::sql(&text);
+    }
+
+    #[test]
+    fn rows_are_dealt_alike_wherever_they_are_cut(bytes in rows()) {
+        laws::copy(&bytes);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl fmt::Display for CanonicalKey<'_> {
 pub enum KeyValue<'a> {
     /// One key, beyond doubt.
     Key(CanonicalKey<'a>),
-    /// NULL, which has no shard. The readers of bytes never say so: NULL has none.
+    /// NULL, which has no shard; or, compared, a number that equals no key.
     Null,
     /// No Postgres version takes this for a value. Postgres raises its own error, and any shard may say so.
     Invalid,

@@ -1,4 +1,4 @@
-//! Numeric values, as far as they are integers: from text and from the binary format.
+//! Numeric values as integers: from text and from the binary format.
 //!
 //! Numeric is no key type; this serves `int_column = 7.0` and `numeric` parameters beside integer columns.
 
@@ -9,16 +9,24 @@ use crate::int::trim_c_space;
 pub(crate) enum Numeric {
     /// This integer.
     Integral(i64),
-    /// Anything else: a fraction, beyond 64 bits, NaN, infinite, malformed, or a spelling not read here.
+    /// A fraction, and the integer that an assignment makes of it: the nearest, of two the one farther from zero.
+    Fraction(i64),
+    /// Anything else: beyond 64 bits, NaN, infinite, malformed, or a spelling not read here.
     Other,
 }
 
 /// Reads `[sign] digits [. digits] [e exponent]` with space around, as `numeric_in` does.
 pub(crate) fn parse(text: &[u8]) -> Numeric {
-    std::str::from_utf8(trim_c_space(text)).ok().and_then(integral).map_or(Numeric::Other, Numeric::Integral)
+    std::str::from_utf8(trim_c_space(text)).ok().and_then(read).unwrap_or(Numeric::Other)
 }
 
-fn integral(text: &str) -> Option<i64> {
+/// A value of 64 bits, with its sign.
+fn signed(negative: bool, (magnitude, exact): (i128, bool)) -> Option<Numeric> {
+    let value = i64::try_from(if negative { -magnitude } else { magnitude }).ok()?;
+    Some(if exact { Numeric::Integral(value) } else { Numeric::Fraction(value) })
+}
+
+fn read(text: &str) -> Option<Numeric> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -28,40 +36,41 @@ fn integral(text: &str) -> Option<i64> {
         None => (text, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let magnitude = shifted(whole.as_bytes(), fraction.as_bytes(), exponent)?;
-    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+    signed(negative, shifted(whole.as_bytes(), fraction.as_bytes(), exponent)?)
 }
 
-/// `whole.fraction × 10^exponent`, if that is an integer of moderate size.
-fn shifted(whole: &[u8], fraction: &[u8], exponent: i16) -> Option<i128> {
+/// `whole.fraction × 10^exponent`, rounded, if that is of moderate size; and whether it is just that.
+fn shifted(whole: &[u8], fraction: &[u8], exponent: i16) -> Option<(i128, bool)> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
     let digits_before_point = i64::try_from(whole.len()).ok()? + i64::from(exponent);
-    let mut value = 0_i128;
+    let (mut value, mut up, mut exact) = (0_i128, false, true);
     let mut position = 0_i64;
     for digit in whole.iter().chain(fraction) {
         let digit = i128::from(char::from(*digit).to_digit(10)?);
         if position < digits_before_point {
             value = value.checked_mul(10)?.checked_add(digit)?;
-        } else if digit != 0 {
-            return None;
+        } else {
+            up |= position == digits_before_point && digit >= 5;
+            exact &= digit == 0;
         }
         position += 1;
     }
     if value == 0 {
-        return Some(0);
+        return Some((i128::from(up), exact));
     }
-    (position..digits_before_point).try_fold(value, |value, _| value.checked_mul(10))
+    let value = (position..digits_before_point).try_fold(value, |value, _| value.checked_mul(10))?;
+    Some((value.checked_add(i128::from(up))?, exact))
 }
 
 /// Reads the binary format (`numeric_recv`): count, weight, sign and scale of two bytes each, then the
 /// digits, base 10000, the first worth `10000^weight`.
 pub(crate) fn from_binary(bytes: &[u8]) -> Numeric {
-    binary_integral(bytes).map_or(Numeric::Other, Numeric::Integral)
+    read_binary(bytes).unwrap_or(Numeric::Other)
 }
 
-fn binary_integral(bytes: &[u8]) -> Option<i64> {
+fn read_binary(bytes: &[u8]) -> Option<Numeric> {
     const NEGATIVE: u16 = 0x4000;
     let (header, digits) = bytes.split_first_chunk::<8>()?;
     let &[count_high, count_low, weight_high, weight_low, sign_high, sign_low, _, _] = header;
@@ -72,28 +81,32 @@ fn binary_integral(bytes: &[u8]) -> Option<i64> {
     if digits.len() != count || !matches!(sign, 0 | NEGATIVE) {
         return None;
     }
-    let magnitude = weighted(digits, weight)?;
-    i64::try_from(if sign == NEGATIVE { -magnitude } else { magnitude }).ok()
+    signed(sign == NEGATIVE, weighted(digits, weight)?)
 }
 
-/// The sum of base-10000 digits, the first worth `10000^weight`, if it is an integer of moderate size.
-fn weighted(digits: &[[u8; 2]], weight: i64) -> Option<i128> {
-    let mut value = 0_i128;
+/// The sum of base-10000 digits, the first worth `10000^weight`, rounded, if it is of moderate size; and whether it is just
+/// that.
+fn weighted(digits: &[[u8; 2]], weight: i64) -> Option<(i128, bool)> {
+    let (mut value, mut up, mut exact) = (0_i128, false, true);
     let mut power = weight;
     for digit in digits {
         let digit = u16::from_be_bytes(*digit);
-        if digit > 9999 || (power < 0 && digit != 0) {
+        if digit > 9999 {
             return None;
         }
         if power >= 0 {
             value = value.checked_mul(10_000)?.checked_add(i128::from(digit))?;
+        } else {
+            up |= power == -1 && digit >= 5000;
+            exact &= digit == 0;
         }
         power -= 1;
     }
     if value == 0 {
-        return Some(0);
+        return Some((i128::from(up), exact));
     }
-    (0..=power).try_fold(value, |value, _| value.checked_mul(10_000))
+    let value = (0..=power).try_fold(value, |value, _| value.checked_mul(10_000))?;
+    Some((value.checked_add(i128::from(up))?, exact))
 }
 
 #[cfg(test)]
@@ -121,13 +134,30 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_integer() {
+    fn fractions_are_rounded_away_from_zero() {
+        for (text, value) in [
+            ("7.5", 8),
+            ("7.499999", 7),
+            ("-7.5", -8),
+            ("70e-2", 1),
+            (".5", 1),
+            ("-.49", 0),
+            ("1e-5", 0),
+            ("5e-2", 0),
+            ("12345.6789e2", 1_234_568),
+            ("9223372036854775806.5", i64::MAX),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Numeric::Fraction(value), "{text}");
+        }
+        assert_eq!(parse(b"9223372036854775807.5"), Numeric::Other);
+    }
+
+    #[test]
+    fn anything_else_is_no_number() {
         for text in [
             "",
             ".",
             "e1",
-            "7.5",
-            "70e-2",
             "9223372036854775808",
             "1e9999",
             "1e99999",
@@ -158,8 +188,10 @@ mod tests {
         assert_eq!(from_binary(&binary(1, 0x4000, &[1, 2345])), Numeric::Integral(-12345));
         assert_eq!(from_binary(&binary(2, 0, &[1])), Numeric::Integral(100_000_000));
         assert_eq!(from_binary(&binary(0, 0, &[7, 0])), Numeric::Integral(7));
-        assert_eq!(from_binary(&binary(0, 0, &[7, 5000])), Numeric::Other);
-        assert_eq!(from_binary(&binary(-1, 0, &[5000])), Numeric::Other);
+        assert_eq!(from_binary(&binary(0, 0, &[7, 5000])), Numeric::Fraction(8));
+        assert_eq!(from_binary(&binary(0, 0x4000, &[7, 4999, 9999])), Numeric::Fraction(-7));
+        assert_eq!(from_binary(&binary(-1, 0, &[5000])), Numeric::Fraction(1));
+        assert_eq!(from_binary(&binary(-2, 0, &[9999])), Numeric::Fraction(0));
         assert_eq!(from_binary(&binary(i16::MAX, 0, &[1])), Numeric::Other);
         assert_eq!(from_binary(&binary(0, 0xC000, &[])), Numeric::Other);
         assert_eq!(from_binary(&binary(0, 0, &[10_000])), Numeric::Other);

@@ -12,7 +12,7 @@ use crate::{KeyType, KeyValue, fold, int, numeric, uuid};
 pub(crate) const NOT_UTF8: &str = "the text is not valid UTF-8, so its encoding is unknown";
 pub(crate) const NO_CONVERSION: &str = "Postgres has no built-in operator or cast between the two types";
 const FOLD_UNKNOWN: &str = "lower-casing this citext value depends on the database's locale";
-const NOT_INTEGRAL: &str = "the number is not an integer of 64 bits";
+const NOT_INTEGRAL: &str = "the number is beyond 64 bits";
 
 /// What is done with a value, since the two convert differently.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -66,7 +66,7 @@ impl KeyType {
 
     /// Reads a numeric literal such as `7.0` or `1e3`, or the text of a `numeric` parameter.
     ///
-    /// Comparing and storing agree with integers only where the number is one; the rest is unproven.
+    /// A fraction equals no integer, and is rounded where it is stored in one; what is not read here is unproven.
     pub fn read_numeric_text(&self, text: &[u8], how: Use) -> KeyValue<'static> {
         self.read_numeric(numeric::parse(text), how)
     }
@@ -75,6 +75,10 @@ impl KeyType {
         match value {
             Numeric::Integral(_) if !self.is_integer() => KeyValue::Unproven(NO_CONVERSION),
             Numeric::Integral(value) => self.read_int(value, how),
+            Numeric::Fraction(_) if !self.is_integer() => KeyValue::Unproven(NO_CONVERSION),
+            // No integer is equal to it.
+            Numeric::Fraction(_) if how == Use::Compare => KeyValue::Null,
+            Numeric::Fraction(rounded) => self.stored_int(rounded),
             Numeric::Other => KeyValue::Unproven(NOT_INTEGRAL),
         }
     }

@@ -142,6 +142,25 @@ async def check_a_cursor_fetches_in_steps_within_a_transaction():
                 assert rows == list(range(1, 101))
 
 
+async def check_cursors_read_all_shards_in_steps():
+    async with connected(SHOP) as connection:
+        ids = sorted([await account(connection, shard, f"stepped {shard}") for shard in range(4) for _ in range(9)])
+        query = "SELECT user_id, balance FROM account WHERE user_id = ANY($1::int[]) ORDER BY user_id"
+        async with connection.transaction():
+            first = connection.cursor(query, ids, prefetch=5)
+            sums = "SELECT user_id, sum(balance) FROM account WHERE user_id = ANY($1::int[]) GROUP BY 1 ORDER BY 1"
+            seen = []
+            async for row in first:
+                seen.append(row[0])
+                # Another portal in between.
+                if len(seen) == 7:
+                    second = await connection.cursor(sums, ids)
+                    assert [row[0] for row in await second.fetch(4)] == ids[:4]
+                    await second.forward(3)
+                    assert (await second.fetchrow())[0] == ids[7]
+            assert seen == ids
+
+
 async def check_a_pool_hands_out_sessions_without_a_past():
     for url in WORLDS:
         async with asyncpg.create_pool(url, min_size=2, max_size=2) as pool:

@@ -238,6 +238,151 @@ def check_rows_of_one_key_are_copied_over_shards():
                 assert list(copy.rows()) == [(str(id), f"copied {id}")]
 
 
+def many(first, count=2000):
+    """Rows for all shards, with everything in them that a format has to escape."""
+    return [(first + n, f"tab\t{first + n}\n\\", n) for n in range(count)]
+
+
+def copied(connection, rows):
+    """What is there of these rows."""
+    query = "SELECT user_id, name, balance FROM account WHERE user_id BETWEEN %s AND %s ORDER BY user_id"
+    return connection.execute(query, [rows[0][0], rows[-1][0]]).fetchall()
+
+
+FIRST_OF_MANY = 40_000_000
+
+
+def check_rows_of_all_shards_are_copied_both_ways():
+    for at, options in enumerate(["", "(FORMAT csv)", "(FORMAT binary)"]):
+        rows = many(FIRST_OF_MANY + at * 10_000)
+        with connect(SHOP) as connection, connection.cursor() as cursor:
+            text = "csv" in options
+            with cursor.copy(f"COPY account (user_id, name, balance) FROM STDIN {options}") as copy:
+                if text:
+                    for id, name, balance in rows:
+                        copy.write(f'{id},"{name}",{balance}\n')
+                else:
+                    copy.set_types(["int4", "text", "int4"])
+                    for row in rows:
+                        copy.write_row(row)
+            assert cursor.rowcount == len(rows), (options, cursor.rowcount)
+            assert copied(connection, rows) == rows, options
+            between = f"WHERE user_id BETWEEN {rows[0][0]} AND {rows[-1][0]}"
+            query = f"SELECT user_id, name, balance FROM account {between}"
+            with cursor.copy(f"COPY ({query}) TO STDOUT {options}") as copy:
+                if text:
+                    assert b"".join(copy).count(b"tab") == len(rows)
+                else:
+                    copy.set_types(["int4", "text", "int4"])
+                    assert sorted(copy.rows()) == rows, options
+            with cursor.copy(f"COPY ({query} ORDER BY user_id DESC LIMIT 10) TO STDOUT") as copy:
+                copy.set_types(["int4", "text", "int4"])
+                assert list(copy.rows()) == rows[::-1][:10]
+            # A whole table comes out as one stream.
+            with cursor.copy("COPY account (user_id, name) TO STDOUT (FORMAT binary)") as copy:
+                copy.set_types(["int4", "text"])
+                assert set(row[:2] for row in rows) <= set(copy.rows())
+
+
+def check_named_cursors_read_all_shards():
+    rows = many(FIRST_OF_MANY + 250_000)
+    bounds = [rows[0][0], rows[-1][0]]
+    among = "FROM account WHERE user_id BETWEEN %s AND %s"
+    query = f"SELECT user_id, name, balance {among} ORDER BY user_id"
+    with connect(SHOP, autocommit=False) as connection:
+        with connection.cursor() as cursor, cursor.copy("COPY account (user_id, name, balance) FROM STDIN") as copy:
+            copy.set_types(["int4", "text", "int4"])
+            for row in rows:
+                copy.write_row(row)
+        for binary in (False, True):
+            with connection.cursor("few") as cursor:
+                cursor.itersize = 300
+                assert list(cursor.execute(query, bounds, binary=binary)) == rows
+            with connection.cursor("back", scrollable=True) as cursor:
+                cursor.execute(query, bounds, binary=binary)
+                assert cursor.fetchmany(5) == rows[:5]
+                cursor.scroll(-3)
+                assert cursor.fetchone() == rows[2]
+                cursor.scroll(100, mode="absolute")
+                assert cursor.fetchone() == rows[100]
+            # Groups of all shards, and what one of them works out.
+            for grouped in (f"SELECT balance %% 7, count(*) {among} GROUP BY 1 ORDER BY 1",
+                            f"SELECT balance, rank() OVER (ORDER BY balance) {among} ORDER BY 1"):
+                expected = connection.execute(grouped, bounds).fetchall()
+                with connection.cursor("groups", scrollable=True) as cursor:
+                    cursor.execute(grouped, bounds, binary=binary)
+                    assert cursor.fetchmany(3) == expected[:3]
+                    cursor.scroll(0, mode="absolute")
+                    assert cursor.fetchall() == expected
+        with connection.cursor("held", withhold=True) as cursor:
+            cursor.execute(query, bounds)
+            assert cursor.fetchmany(2) == rows[:2]
+            connection.commit()
+            assert cursor.fetchall() == rows[2:]
+
+
+def check_a_copy_over_shards_that_fails_in_the_middle_leaves_nothing():
+    rows = many(FIRST_OF_MANY + 100_000)
+    with connect(SHOP) as connection, connection.cursor() as cursor:
+        # The client gives up.
+        with raises(ZeroDivisionError), cursor.copy("COPY account (user_id, name, balance) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+            1 / 0
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+        assert copied(connection, rows) == []
+        # A shard refuses a row: the client's own line is named.
+        wrong = [*rows[:1000], (rows[1000][0], "insolvent", -1), *rows[1001:]]
+        with raises(errors.CheckViolation) as refused:
+            with cursor.copy("COPY account (user_id, name, balance) FROM STDIN") as copy:
+                for row in wrong:
+                    copy.write_row(row)
+        assert "line 1001" in refused.error.diag.context, refused.error.diag.context
+        assert refused.error.diag.constraint_name == "solvent"
+        with raises(errors.InvalidTextRepresentation) as unreadable:
+            with cursor.copy("COPY account (user_id, name, balance) FROM STDIN") as copy:
+                copy.write(b"1\tx\t1\nmany\ty\t1\n")
+        assert "line 2" in unreadable.error.diag.context, unreadable.error.diag.context
+        assert copied(connection, rows) == []
+        # A reader that gives up has it cancelled.
+        with raises(ZeroDivisionError), cursor.copy("COPY account TO STDOUT") as copy:
+            next(iter(copy))
+            1 / 0
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def check_a_copy_over_shards_is_a_part_of_its_transaction():
+    rows, more = many(FIRST_OF_MANY + 200_000), many(FIRST_OF_MANY + 300_000, 50)
+    into = "COPY account (user_id, name, balance) FROM STDIN"
+
+    def fill(connection, rows):
+        with connection.cursor() as cursor, cursor.copy(into) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    with connect(SHOP) as connection, connect(SHOP) as other:
+        with raises(ZeroDivisionError), connection.transaction():
+            fill(connection, rows)
+            assert copied(connection, rows) == rows and copied(other, rows) == []
+            1 / 0
+        assert copied(connection, rows) == []
+        with connection.transaction():
+            fill(connection, rows)
+            # What fails within a savepoint takes nothing else with it.
+            with raises(errors.UniqueViolation), connection.transaction():
+                fill(connection, [*more, rows[7]])
+            with connection.transaction():
+                fill(connection, more)
+                connection.execute("UPDATE account SET balance = balance + 1 WHERE user_id = %s", [rows[0][0]])
+            assert copied(other, rows) == []
+        assert len(copied(other, rows)) == len(rows) and copied(other, more) == more
+        with connection.transaction(), connection.cursor() as cursor:
+            among = f"WHERE user_id BETWEEN {more[0][0]} AND {more[-1][0]}"
+            connection.execute(f"DELETE FROM account {among}")
+            with cursor.copy(f"COPY (SELECT count(*) FROM account {among}) TO STDOUT") as copy:
+                assert b"".join(copy) == b"0\n"
+
+
 def check_a_named_cursor_fetches_in_steps_on_one_shard():
     for url in WORLDS:
         with connect(url, autocommit=False) as connection:

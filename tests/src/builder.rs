@@ -15,6 +15,7 @@ pub struct WorldBuilder {
     pub(crate) groups: Vec<Group>,
     pub(crate) schemas: Vec<Schema>,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) oracle: bool,
     pub(crate) redis: bool,
     pub(crate) middles: bool,
     pub(crate) launch: Launch,
@@ -46,6 +47,7 @@ impl WorldBuilder {
             groups: vec![Group::new("main", "shop", 1, &keys)],
             schemas: Vec::new(),
             settings: Vec::new(),
+            oracle: false,
             redis: false,
             middles: false,
             launch: Launch { wanted: true, binary: None, env: Vec::new(), edits: Vec::new() },
@@ -104,6 +106,13 @@ impl WorldBuilder {
     /// A line for every server's postgresql.conf, such as `("max_prepared_transactions", 0)`.
     pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// A database `oracle` on the first server, with the schemas of the main group and no shards: what it says of the
+    /// same data is right.
+    pub fn oracle(mut self) -> Self {
+        self.oracle = true;
         self
     }
 

@@ -63,7 +63,12 @@ fn fill(machines: &[Machine], builder: &WorldBuilder) -> Result<()> {
             })
             .collect();
         fills.into_iter().try_for_each(join)
-    })
+    })?;
+    if builder.oracle {
+        let sql = database("oracle", &groups[0], schemas);
+        machines[0].primary.sql("postgres", &sql)?;
+    }
+    Ok(())
 }
 
 fn fill_server(
@@ -82,16 +87,21 @@ fn fill_server(
          GRANT pg_read_all_data, pg_write_all_data TO md5user;\n"
     );
     for group in groups {
-        let databases = group.shards_on(number, servers).into_iter().map(|shard| group.database(shard));
-        for database in databases {
-            let _ = writeln!(sql, "\\connect postgres\nCREATE DATABASE {database} OWNER app;");
-            let _ = writeln!(sql, "\\connect {database}\nSET ROLE app;");
-            for schema in schemas.iter().filter(|schema| schema.is_for(group)) {
-                let _ = writeln!(sql, "{}\n;", schema.sql);
-            }
+        for shard in group.shards_on(number, servers) {
+            sql += &database(&group.database(shard), group, schemas);
         }
     }
     server.sql("postgres", &sql).map(drop)
+}
+
+/// What makes a database of a group.
+fn database(name: &str, group: &Group, schemas: &[Schema]) -> String {
+    let mut sql =
+        format!("\\connect postgres\nCREATE DATABASE {name} OWNER app;\n\\connect {name}\nSET ROLE app;\n");
+    for schema in schemas.iter().filter(|schema| schema.is_for(group)) {
+        let _ = writeln!(sql, "{}\n;", schema.sql);
+    }
+    sql
 }
 
 impl Schema {

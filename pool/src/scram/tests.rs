@@ -94,6 +94,23 @@ fn a_password_goes_through_the_same_steps() {
 }
 
 #[test]
+fn a_server_that_asks_for_too_much_arithmetic_is_left_at_once() {
+    let password = Credential::Password(Secret::new("pencil"));
+    for rounds in ["1000001", "4294967295", "99999999999999999999"] {
+        let (exchange, first) = Exchange::start(&password, NONCE.to_owned(), Binding::Unsupported).unwrap();
+        let nonce = str::from_utf8(&first).unwrap().strip_prefix("n,,n=,r=").unwrap().to_owned();
+        let challenge = format!("r={nonce}more,s={SALT},i={rounds}");
+        let outcome = exchange.challenged(challenge.as_bytes());
+        assert!(matches!(outcome, Err(ScramError::TooManyRounds)), "{rounds}");
+    }
+    // Postgres' own default, and a number that is no number.
+    assert_eq!(rounds(CHALLENGE.as_bytes()), Some(4096));
+    for none in ["r=x,s=y", "r=x,s=y,i=", "r=x,s=y,i=-1", "r=x,s=y,i=1e9"] {
+        assert_eq!(rounds(none.as_bytes()), None, "{none}");
+    }
+}
+
+#[test]
 fn without_the_client_key_or_the_servers_own_secret_there_is_no_proof() {
     let ScramKeys { iterations, salt, stored_key, server_key, .. } = keys();
     let unlearned = ScramKeys::new(iterations, salt, stored_key, server_key);

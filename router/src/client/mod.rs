@@ -62,8 +62,17 @@ impl Drop for Counted {
     }
 }
 
+/// Who may come in by a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Everybody.
+    Open,
+    /// Who asks for the console: it was accepted when nobody else was let in any more.
+    ToAdmins,
+}
+
 /// Serves one accepted connection until it ends.
-pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
+pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId, door: Door) {
     let before = proxy.connections.fetch_add(1, Ordering::AcqRel);
     let mut counted = Counted(proxy.clone(), None);
     let mut wire = Wire::new(stream);
@@ -73,13 +82,11 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
     let full = before >= proxy.world().config.server.max_client_conn;
     let mut phase = proxy.phase();
     let entered = tokio::select! {
-        entered = tokio::time::timeout(limit, Box::pin(enter(&proxy, &mut wire, full))) => match entered {
+        entered = tokio::time::timeout(limit, Box::pin(enter(&proxy, &mut wire, full, door))) => match entered {
             Ok(entered) => entered,
             Err(_) => Err(ClientError::fatal("08P01", "client_login_timeout").into()),
         },
-        () = too_late(&mut phase) => {
-            Err(ClientError::fatal("57P03", "the database system is shutting down").into())
-        }
+        () = too_late(&mut phase, door) => Err(shutting_down().into()),
     };
     match entered {
         Ok(mut entry) => {
@@ -102,10 +109,18 @@ pub async fn serve(proxy: Arc<Proxy>, stream: Stream, here: WorkerId) {
 
 /// Ready when nobody is let in any more. Those who are about to log in when the process begins to end may still do so: they have
 /// connected, and could not choose whom to.
-async fn too_late(phase: &mut watch::Receiver<Phase>) {
+async fn too_late(phase: &mut watch::Receiver<Phase>, door: Door) {
+    if door == Door::ToAdmins {
+        let _ = phase.wait_for(|p| !p.lets_admins_in()).await;
+        return;
+    }
     let _ = phase.wait_for(|p| p.is_ending()).await;
     let stopping = phase.wait_for(|p| *p == Phase::Stopping);
     let _ = tokio::time::timeout(FIRST_WORDS, stopping).await;
+}
+
+fn shutting_down() -> ClientError {
+    ClientError::fatal("57P03", "the database system is shutting down")
 }
 
 /// A client that is let in.
@@ -117,8 +132,11 @@ struct Entry {
 }
 
 /// Startup and authentication.
-async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool) -> Result<Entry, Rejected> {
+async fn enter(proxy: &Arc<Proxy>, wire: &mut Wire, full: bool, door: Door) -> Result<Entry, Rejected> {
     let hello = startup::hello(proxy, wire).await?;
+    if door == Door::ToAdmins && !is_console(&proxy.world(), &hello) {
+        return Err(shutting_down().into());
+    }
     if !hello.unknown_options.is_empty() || hello.minor > 0 {
         // Before anything about who the client is: libpq expects it there.
         reply::negotiate(&mut wire.output, hello.unknown_options.clone());

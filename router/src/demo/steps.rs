@@ -99,12 +99,20 @@ ORDER BY "createdAt" DESC LIMIT 5"#,
     );
     let grouped =
         String::from(r#"SELECT "finishId", count(*) FROM "ConfigurationSnapshot" GROUP BY "finishId""#);
-    let locked =
-        String::from(r#"SELECT id FROM "ConfigurationSnapshot" ORDER BY "createdAt" LIMIT 1 FOR UPDATE"#);
+    let ranked = String::from(
+        r#"SELECT "finishId", n, rank() OVER (ORDER BY n DESC) AS place
+FROM (SELECT "finishId", count(*) AS n FROM "ConfigurationSnapshot" GROUP BY "finishId") AS finish LIMIT 3"#,
+    );
+    let everywhere = String::from(
+        "UPDATE saved_design SET is_active = NOT is_active WHERE created_at < now() - interval '1 day'",
+    );
+    let unkept = String::from(r#"CREATE UNIQUE INDEX ON "ConfigurationSnapshot" ("finishId")"#);
     vec![
         step("The newest of all shards: each sorts its own, the proxy merges", How::Twice, [newest]),
         step("Groups of all shards: each counts its own, the proxy adds up", How::Twice, [grouped]),
-        step("What can't be proven right yet is refused, never guessed", How::Refused, [locked]),
+        step("What no shard can know alone: one of them works on the rows of all", How::Twice, [ranked]),
+        step("A write on all shards: one transaction, all or nothing", How::Once, [everywhere]),
+        step("What shards can't keep is refused, never guessed", How::Refused, [unkept]),
     ]
 }
 

@@ -1,12 +1,20 @@
 //! From a statement's text to its [`Plan`].
 
+mod alone;
 mod around;
+mod catalogs;
+mod explained;
 mod feeds;
 mod fields;
+mod locks;
 mod sequences;
+mod spelled;
 mod temporary;
+mod views;
+mod with;
 
 use super::facts::Facts;
+use super::listed::Listed;
 use super::pin::{Pin, Places};
 use super::query::{Analyzer, Ctes, Found, Named, is_row_by_row};
 use super::scope::relation_name;
@@ -16,7 +24,7 @@ use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter, sp
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
-use fields::function_as_field;
+pub(in crate::plan) use fields::function_as_field;
 use shardway_shardmap::ShardId;
 use sqlparser::ast::{ObjectName, Query, SetExpr, Statement, TableFactor};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -25,12 +33,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Nesting the parser follows; deeper statements are refused rather than risked.
-const MAX_DEPTH: usize = 128;
+pub(in crate::plan) const MAX_DEPTH: usize = 128;
 
 /// Plans one statement. `text` holds nothing but it (and perhaps a closing semicolon); `path` is the search path.
 pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
     let command = Command::of(scan, text);
-    let builder = Builder { schema, path, text, scan };
+    let builder = Builder { schema, path, text, scan, views: 0 };
     let planned = match builder.plan(&command) {
         Ok(plan) => plan,
         // A refusal may be for a literal's sake, which the next statement of the template does not have.
@@ -47,9 +55,11 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
     let unpreparable = !schema.is_unsharded() && (planned.command == Command::Notify || notifies());
     let leaves = leaves || unpreparable;
     let plain = planned.command == Command::Plannable && alone && !leaves && planned.unknown.is_none();
-    let plain = plain && planned.locks.is_empty();
+    let plain = plain && planned.locks.is_empty() && planned.listed.is_none();
     // A gather's errors are placed in its own text, where comments may stand that another of the template has not.
-    let shareable = planned.shareable || scan.literals.is_empty() && planned.tier != Tier::Gather;
+    // What is explained is told of in the words that it came in.
+    let in_own_words = planned.tier == Tier::Gather || planned.explained().is_some();
+    let shareable = planned.shareable || scan.literals.is_empty() && !in_own_words;
     Plan { plain, shareable, unpreparable, ..planned }
 }
 
@@ -58,6 +68,8 @@ struct Builder<'a> {
     path: &'a [String],
     text: &'a str,
     scan: &'a Scan,
+    /// Views that have been replaced by their queries.
+    views: usize,
 }
 
 impl Builder<'_> {
@@ -72,11 +84,15 @@ impl Builder<'_> {
             copy: None,
             objects: None,
             setting: None,
+            setval: None,
+            listed: None,
+            current_of: None,
             forbidden: false,
             plain: false,
             unpreparable: false,
             leaves: false,
             shareable: true,
+            reaches_out: false,
             unknown: None,
             tier: Tier::Single,
         }
@@ -94,7 +110,8 @@ impl Builder<'_> {
                 Ok(Plan { leaves: true, ..self.simple(command.clone(), Access::Write, any) })
             }
             Command::Load => Err(Refusal::unsupported("LOAD on every shard is not supported")),
-            Command::Explain => self.explain(command.clone()),
+            Command::Explain if self.schema.is_unsharded() => self.explain(command.clone()),
+            Command::Explain => self.explained(command.clone()),
             Command::Show => plan(Access::ReadPrimary, any),
             // What it writes is the affair of the statement that it names.
             Command::Execute => plan(Access::Write, any),
@@ -117,7 +134,7 @@ impl Builder<'_> {
         match command {
             Command::TwoPhase => true,
             Command::Plannable | Command::Explain => match self.parse() {
-                Ok(statement) => setting_call(&statement).is_err(),
+                Ok(statement) => setting_call(&statement, self.schema.is_unsharded()).is_err(),
                 Err(_) => names("set_config"),
             },
             _ => false,
@@ -142,13 +159,19 @@ impl Builder<'_> {
             .with_recursion_limit(MAX_DEPTH)
             .try_with_sql(self.text)
             .and_then(|mut parser| parser.parse_statements());
-        let parsed = match (parsed, spread::text::without_overriding(self.text, self.scan)) {
-            (Err(_), Some(text)) => Parser::new(&PostgreSqlDialect {})
+        let reworded = || {
+            let first = super::locking::reworded(self.text)
+                .or_else(|| spread::text::without_overriding(self.text, self.scan));
+            let second = spelled::without_subscripts(first.as_deref().unwrap_or(self.text)).or(first);
+            spelled::rare(second.as_deref().unwrap_or(self.text)).or(second)
+        };
+        let parsed = parsed.or_else(|error| match reworded() {
+            Some(text) => Parser::new(&PostgreSqlDialect {})
                 .with_recursion_limit(MAX_DEPTH)
                 .try_with_sql(&text)
                 .and_then(|mut parser| parser.parse_statements()),
-            (parsed, _) => parsed,
-        };
+            None => Err(error),
+        });
         match parsed {
             Ok(mut statements) if statements.len() == 1 => Ok(statements.remove(0)),
             Ok(_) => Err(Refusal::unsupported("the statement could not be told apart from others")),
@@ -157,12 +180,62 @@ impl Builder<'_> {
     }
 
     fn planned(&self, command: Command) -> Result<Plan, Refusal> {
+        if let (false, Some(text)) = (self.schema.is_unsharded(), super::ddl::of_select_into(self.text)) {
+            let mut scan = Scan::default();
+            if scan.run(&text).is_ok() {
+                let command = Command::of(&scan, &text);
+                return Builder { text: &text, scan: &scan, ..*self }.plan(&command);
+            }
+        }
+        if let Some(text) = spelled::tables_as_selects(self.text) {
+            let mut scan = Scan::default();
+            if scan.run(&text).is_ok() {
+                return Builder { text: &text, scan: &scan, ..*self }.planned(command);
+            }
+        }
+        if let (false, Some((text, cursor))) =
+            (self.schema.is_unsharded(), spelled::without_current_of(self.text))
+        {
+            return Builder { text: &text, ..*self }.at_cursor(command, cursor);
+        }
         let statement = match self.parse() {
             Ok(statement) => statement,
             Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => return self.of_catalogs(&command).ok_or(refusal),
         };
         self.statement(command, &statement)
+    }
+
+    /// UPDATE or DELETE of the row that a cursor stands at: where the cursor is.
+    fn at_cursor(&self, command: Command, cursor: String) -> Result<Plan, Refusal> {
+        let refused = |why: &str| Refusal::unsupported(format!("WHERE CURRENT OF {why} is not supported"));
+        let statement = self.parse()?;
+        if !matches!(statement, Statement::Update(_) | Statement::Delete(_)) {
+            return Err(refused("in this statement"));
+        }
+        let mut traits = Traits::of(&statement);
+        traits.volatile |= traits.functions.iter().any(|name| self.schema.functions.is_volatile(name));
+        let places = Places::new(self.text, &self.scan.literals);
+        let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
+        let (access, written) = analyze(&mut analyzer, &statement, &traits)?;
+        let found = &analyzer.found;
+        self.check_functions(&traits, found, false)?;
+        let is_field = function_as_field(&statement, &found.named, &self.schema.functions).is_some();
+        if traits.relations != found.relations || is_field || !found.local.is_empty() {
+            return Err(refused("in this statement"));
+        }
+        let table = written.table.as_ref();
+        let alone = found.sharded.len() == 1 && table.is_some_and(|t| matches!(t.kind, Kind::Sharded { .. }));
+        if found.unknown.is_none() && (!alone || written.moves) {
+            return Err(refused("beside other sharded tables, of a reference table, or with a new key,"));
+        }
+        let elsewhere = refused("a cursor that is not open on one shard, in this transaction,");
+        let mut plan = self.simple(command, access, Route::Refuse(elsewhere));
+        plan.leaves = traits.leaves;
+        plan.unknown = found.unknown.clone();
+        plan.writes.extend(written.table);
+        plan.current_of = Some(cursor.into());
+        Ok(plan)
     }
 
     /// One shard in all: Postgres itself says what a statement means that is not understood here.
@@ -179,7 +252,7 @@ impl Builder<'_> {
             let hint = "No server listens for the client; ask SELECT pg_listening_channels().";
             return Err(Refusal { code: "0A000", message: message.into(), hint });
         }
-        if let Some(setting) = setting_call(statement)? {
+        if let Some(setting) = setting_call(statement, self.schema.is_unsharded())? {
             let mut plan = self.simple(command, Access::ReadPrimary, Route::Any(GroupId(0)));
             plan.setting = Some(setting);
             plan.shareable = false;
@@ -195,7 +268,17 @@ impl Builder<'_> {
             Ok((_, written)) if writes => (Access::Write, written),
             Ok(analyzed) => analyzed,
             Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            Err(refusal) => return self.fed_plan(command, statement, &traits, refusal),
+            Err(refusal) => {
+                return match (analyzer.found.inlined.take(), statement) {
+                    (Some(view), Statement::Query(query)) if !dml::with::writes(query) => {
+                        self.inlined(command, query, &view)
+                    }
+                    _ => match self.of_catalogs(&command) {
+                        Some(plan) => Ok(plan),
+                        None => self.fed_plan(command, statement, &traits, refusal),
+                    },
+                };
+            }
         };
         let feeds = command.clone();
         let mut plan = self.simple(command, access, Route::Any(GroupId(0)));
@@ -203,8 +286,17 @@ impl Builder<'_> {
         plan.leaves = traits.leaves || by_function();
         plan.unknown = analyzer.found.unknown.clone();
         plan.writes.extend(written.table.clone());
+        plan.writes.extend(with::tables(&written).cloned());
+        let all = written.table.iter().chain(with::tables(&written));
+        let through = all.filter_map(|table| table.of_view.clone());
+        plan.writes.extend(through.flat_map(|view| view.tables.clone()));
         if self.schema.is_unsharded() {
+            self.note_what_it_touches(&mut plan, statement, &analyzer, &traits);
             return Ok(plan);
+        }
+        if traits.cursors {
+            let what = "pg_cursors, which has the cursors of one shard's server only,";
+            return Err(Refusal::unsupported(format!("{what} is not supported across shards")));
         }
         // Every relation that the parser has seen was looked at by the analysis, or the plan is not proven.
         if traits.relations != analyzer.found.relations {
@@ -212,11 +304,32 @@ impl Builder<'_> {
                 "the statement mentions tables in a way that is not understood",
             ));
         }
+        if let (Statement::Query(query), false) = (statement, written.parts.is_empty()) {
+            self.route_with(&mut plan, query, &analyzer, &traits, written)?;
+            plan.listed = self.listed(access, statement);
+            return Ok(plan);
+        }
         if let Err(refusal) = self.route(&mut plan, statement, &analyzer, &traits, written) {
             return self.fed_plan(feeds, statement, &traits, refusal);
         }
+        if let (Some(view), Statement::Query(query)) = (&analyzer.found.ordered, statement) {
+            self.keep_order(&mut plan, query, view);
+        }
         self.feed(&mut plan, statement, &traits);
+        plan.listed = self.listed(access, statement);
         Ok(plan)
+    }
+
+    /// The lists of columns that its INSERTs lack.
+    fn listed(&self, access: Access, statement: &Statement) -> Option<Listed> {
+        if access != Access::Write {
+            return None;
+        }
+        let find = |name: &ObjectName| {
+            let (schema, bare) = relation_name(name)?;
+            self.schema.find(self.path, schema.as_deref(), &bare).cloned()
+        };
+        Listed::of(statement, find, self.text)
     }
 
     fn route(
@@ -234,9 +347,13 @@ impl Builder<'_> {
         if self.counts(plan, statement, traits, found)? {
             return Ok(());
         }
+        written.on_one |= written.table.as_ref().is_some_and(|table| table.of_view.is_some());
         let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
         self.check_functions(traits, found, writes_reference)?;
         let group = one_group(found)?;
+        if traits.locks {
+            super::views::check_locks(found)?;
+        }
         let mut pins: Vec<Pin> = Vec::new();
         for sharded in &found.sharded {
             pins.extend(sharded.pin.clone().map(|mut pin| {
@@ -279,14 +396,23 @@ impl Builder<'_> {
                 let copies = found.tables.iter().filter(|table| matches!(table.kind, Kind::Reference(_)));
                 plan.locks = copies.cloned().collect();
             }
-            let first = traits.locks
-                || advisory(traits)
-                || found.tables.is_empty() && (found.system || looks_into_catalog(traits, statement));
-            if first { Route::One(ShardRef { group, shard: ShardId(0) }) } else { Route::Any(group) }
+            let catalogs = found.tables.is_empty() && (found.system || looks_into_catalog(traits, statement));
+            let first = |group| Route::One(ShardRef { group, shard: ShardId(0) });
+            if catalogs && self.schema.shard_counts.len() > 1 {
+                // The strings in it say which group is meant.
+                plan.shareable = self.scan.literals.is_empty();
+                first(self.group_of_catalogs(statement))
+            } else if catalogs || traits.locks || advisory(traits) {
+                first(group)
+            } else {
+                Route::Any(group)
+            }
         } else {
-            // One value for all, so one shard at most: then nothing but the key depends on the literals.
+            // One value for all, so one shard at most: then nothing but the key depends on the literals. One that stands in
+            // a view's query does not stand in the client's text.
             let same = |pin: &Pin| pin.is_single() && pin.sources == pins[0].sources;
-            let settled = all_pinned && !self.scan.literals.is_empty() && pins.iter().all(same);
+            let settled =
+                self.views == 0 && all_pinned && !self.scan.literals.is_empty() && pins.iter().all(same);
             let across = match (statement, &written.table) {
                 (Statement::Query(query), None) if !settled => Some(
                     self.across(query, group, found)
@@ -312,6 +438,9 @@ impl Builder<'_> {
                 }
             }
         };
+        if traits.locks && matches!(plan.route, Route::Keyed { .. }) {
+            plan.locks = self.locked_copies(found);
+        }
         match &plan.route {
             Route::Across(across) => plan.tier = across.tier(),
             Route::Keyed { .. } | Route::Any(_) => {
@@ -327,6 +456,11 @@ impl Builder<'_> {
         let SetExpr::Select(select) = &*query.body else {
             return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
         };
+        if gather::names_place(query) {
+            return Err(Refusal::unsupported(
+                "what is of one server alone, over several shards, is not supported",
+            ));
+        }
         let kind_of = |factor: &TableFactor| match factor {
             TableFactor::Table { name, .. } => self.kind_of(name),
             _ => None,
@@ -402,7 +536,7 @@ impl Builder<'_> {
 
     fn kind_of(&self, name: &ObjectName) -> Option<Kind> {
         let (schema, bare) = relation_name(name)?;
-        self.schema.find(self.path, schema.as_deref(), &bare).map(|t| t.kind.clone())
+        self.schema.find(self.path, schema.as_deref(), &bare).map(|t| self.schema.as_read(t).kind.clone())
     }
 
     /// Refuses functions whose effect or answer is not that of one shard.
@@ -443,6 +577,9 @@ fn analyze(
     traits: &Traits,
 ) -> Result<(Access, dml::Written), Refusal> {
     Ok(match statement {
+        Statement::Query(query) if dml::with::writes(query) => {
+            (Access::Write, dml::with::with(analyzer, query)?)
+        }
         Statement::Query(query) => {
             analyzer.query(query, None, &Facts::default(), &Ctes::new())?;
             let primary = traits.volatile || traits.locks;

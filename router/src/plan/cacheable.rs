@@ -22,7 +22,11 @@ pub fn cacheable(statement: &Statement, found: &Found) -> Option<Cacheable> {
     let Statement::Query(query) = statement else { return None };
     let [table] = &found.tables[..] else { return None };
     let kind = matches!(table.kind, Kind::Sharded { .. } | Kind::Reference(_));
-    let plain = kind && found.relations == 1 && !table.has_row_security && is_lookup(query, table);
+    let plain = kind
+        && table.of_view.is_none()
+        && found.relations == 1
+        && !table.has_row_security
+        && is_lookup(query, table);
     plain.then(|| Cacheable { table: Arc::clone(table) })
 }
 

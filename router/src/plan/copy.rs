@@ -3,6 +3,7 @@
 pub mod grammar;
 mod options;
 
+use super::listed::Splice;
 use super::spread::clock::{Clocked, Frozen};
 use super::spread::{ClockOf, check_default, has_settled_default, is_dated, quoted};
 use super::{Across, Refusal, dml};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum CopyPlan {
     /// Into a table.
-    In(CopyIn),
+    In(Box<CopyIn>),
     /// Out of a sharded table: each shard's rows.
     Out {
         /// Its group.
@@ -44,9 +45,9 @@ pub struct CopyIn {
     pub fields: usize,
     /// What the data is like, and the key of a sharded table's row. Errors: what to say if the servers take it.
     pub data: Result<(Format, Option<KeyField>), Refusal>,
-    /// The text with the columns listed that it leaves unsaid: by the time that it runs, they may stand in another order.
-    /// One with a condition stays as it is, since errors are placed in that.
-    pub listed: Option<String>,
+    /// The text with the columns listed that it leaves unsaid, and where: by the time that it runs, they may stand in
+    /// another order.
+    pub listed: Option<(String, Splice)>,
     /// Fields with dates or times.
     pub dated: Vec<usize>,
     /// What is put in the place of words that name the clock, which each shard would look at for itself.
@@ -62,6 +63,8 @@ pub struct Clock {
     fills: Vec<(String, Option<String>, Clocked)>,
     /// The columns that are listed.
     columns: Vec<String>,
+    /// How many characters their list has in the text.
+    width: usize,
     /// Text behind the list, up to the condition.
     after: String,
     /// The condition, and whether it names the clock.
@@ -80,13 +83,13 @@ impl Clock {
         self.fills.len()
     }
 
-    /// What the shards are told.
-    pub fn text(&self, frozen: &Frozen) -> String {
-        let names = self.fills.iter().map(|(name, ..)| name).chain(&self.columns);
-        let list: Vec<String> = names.map(|name| quoted(name)).collect();
+    /// What the shards are told, and where it is not the client's text up to what names the clock.
+    pub fn text(&self, frozen: &Frozen) -> (String, Splice) {
+        let list = list(self.fills.iter().map(|(name, ..)| name).chain(&self.columns));
         let condition = self.condition.1.as_ref().map(|clocked| clocked.frozen(frozen));
         let condition = condition.as_ref().unwrap_or(&self.condition.0);
-        format!("{} ({}) {}{condition}", self.before, list.join(", "), self.after)
+        let splice = Splice { at: self.before.chars().count(), was: self.width, is: list.chars().count() };
+        (format!("{}{list}{}{condition}", self.before, self.after), splice)
     }
 
     /// A query for the values that are filled in.
@@ -121,6 +124,12 @@ impl CopyPlan {
     }
 }
 
+/// A list of columns for a text that has none.
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let quoted: Vec<String> = names.map(|name| quoted(name)).collect();
+    format!(" ({}) ", quoted.join(", "))
+}
+
 /// Types from here on are the database's own.
 const FIRST_OF_USERS: u32 = 16384;
 
@@ -146,20 +155,23 @@ pub fn copy_in(schema: &Schema, table: &Arc<Table>, text: &str, read: &grammar::
         before: text[..list.start].to_owned(),
         fills,
         columns: names.iter().map(|name| (*name).clone()).collect(),
+        width: text[list.clone()].chars().count(),
         after: text[list.end..at.start].to_owned(),
         condition: (text[at.start..].to_owned(), condition),
     });
-    let unsaid = columns.is_empty() && read.condition.is_none();
+    let unsaid = columns.is_empty() && !names.is_empty();
     let listed = unsaid.then(|| {
-        let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-        format!("{} ({}) {}", &text[..list.start], quoted.join(", "), &text[list.end..])
+        let (before, behind) = text.split_at(list.start);
+        let own = self::list(names.iter().copied());
+        let splice = Splice { at: before.chars().count(), was: 0, is: own.chars().count() };
+        ([before, &own, behind].concat(), splice)
     });
     let dated = |at: &usize| table.column(names[*at]).is_some_and(|at| is_dated(&table.columns[at]));
     CopyIn {
         dated: (0..names.len()).filter(dated).collect(),
         group: table.group().unwrap_or(GroupId(0)),
         fields: names.len(),
-        listed: listed.filter(|_| !names.is_empty()),
+        listed,
         data: data(schema, table, &names, &read.options),
         table: table.clone(),
         clock,

@@ -1,10 +1,11 @@
 //! Statements that write: which shard their rows live on.
 
 mod merge;
+pub(in crate::plan) mod with;
 
 use super::Refusal;
 use super::pin::{KeySource, Pin, Sources};
-use super::query::{Analyzer, Ctes, direct_queries, item};
+use super::query::{Analyzer, Lies, direct_queries, item};
 use super::scope::{Source, folded, relation_name};
 use super::spread;
 use crate::schema::effects::events;
@@ -13,8 +14,8 @@ use shardway_pool::catalog::Column;
 use shardway_shardmap::Use;
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName,
-    OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableFactor, TableObject, TableWithJoins, Update,
-    UpdateTableFromKind,
+    OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr, TableFactor, TableObject, TableWithJoins,
+    Update, UpdateTableFromKind,
 };
 use std::sync::Arc;
 
@@ -29,6 +30,14 @@ pub struct Written {
     pub moves: bool,
     /// Whether it is right on one shard only.
     pub on_one: bool,
+    /// How many columns an INSERT … SELECT gives, where that is known.
+    pub width: Option<usize>,
+    /// Of a part of a WITH, whether each shard can do it to its rows.
+    pub apart: bool,
+    /// Of a WITH, the parts that write.
+    pub parts: Vec<Written>,
+    /// Of a WITH, where the rows are that it gives.
+    pub lies: Lies,
 }
 
 pub(in crate::plan) use merge::{done_by, merge};
@@ -43,16 +52,18 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
     analyzer.found.relations += 1;
     let table = analyzer.table(name)?;
     let Some(table) = table else { return Ok(Written::default()) };
+    check_view(&table, insert.on.is_some(), |_| false)?;
     check_insert(insert, &table)?;
     let scope = analyzer.scopes.open(None);
     let label = insert.table_alias.as_ref().map(|a| folded(&a.alias)).unwrap_or_else(|| table.name.clone());
     analyzer.scopes.mention(scope, label, insert.table_alias.is_some(), Source::Table(table.clone()));
     let mut nested = insert.returning.iter().flat_map(direct_queries).collect::<Vec<_>>();
     nested.extend(insert.on.iter().flat_map(direct_queries));
-    analyzer.dml_block(scope, &[], None, nested, &Ctes::new())?;
+    let around = analyzer.around();
+    analyzer.dml_block(scope, &[], None, nested, &around)?;
     let Kind::Sharded { key, .. } = table.kind else {
         if let Some(source) = &insert.source {
-            analyzer.query(source, None, &super::facts::Facts::default(), &Ctes::new())?;
+            analyzer.query(source, None, &super::facts::Facts::default(), &around)?;
         }
         return Ok(Written { table: Some(table), ..Written::default() });
     };
@@ -63,7 +74,36 @@ pub fn insert(analyzer: &mut Analyzer<'_>, insert: &Insert) -> Outcome {
         }
         _ => Some(stored_keys(analyzer, insert, &table, key)?),
     };
-    Ok(Written { table: Some(table), stored, ..Written::default() })
+    let width = match insert.source.as_deref().map(|source| &*source.body) {
+        Some(SetExpr::Select(select)) => analyzer.width(select),
+        _ => None,
+    };
+    Ok(Written { table: Some(table), stored, width, ..Written::default() })
+}
+
+/// Refuses what is not known to be right when it is done through a view. `sets` says whether it sets a column.
+fn check_view(table: &Table, conflicts: bool, sets: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    let Some(view) = &table.of_view else { return Ok(()) };
+    let refuse = |why: &str| {
+        let message = format!("view \"{}\" can't be written over shards: {why}", table.name);
+        Err(Refusal { hint: "Write the table itself.", ..Refusal::unsupported(message) })
+    };
+    if let Some(why) = view.unwritable {
+        return refuse(why);
+    }
+    if conflicts {
+        return refuse("ON CONFLICT looks for rows of its table");
+    }
+    let numbered = |table: &std::sync::Arc<Table>| table.columns.iter().any(|column| column.from_sequence);
+    if view.tables.iter().any(numbered) {
+        return refuse("its table numbers rows on each shard by itself");
+    }
+    match table.kind {
+        Kind::Sharded { key, .. } if sets(&table.columns[key].name) => {
+            refuse("rows would move between shards")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what the table would do by itself beside an INSERT and is not known to be right.
@@ -80,13 +120,18 @@ pub(in crate::plan) fn check_insert(insert: &Insert, table: &Table) -> Result<()
                 values.rows.iter().any(|row| row.content.get(at).is_none_or(is_default))
             }
             Some(SetExpr::Select(select)) => {
-                let whole = matches!(&select.projection[..], [SelectItem::Wildcard(_)]);
+                let whole = is_whole(select);
                 insert.columns.is_empty() && !whole && at >= select.projection.len()
             }
             Some(_) => insert.columns.is_empty(),
             None => true,
         }
     })
+}
+
+/// Whether a SELECT gives all columns of what it reads.
+pub(in crate::plan) fn is_whole(select: &Select) -> bool {
+    matches!(&select.projection[..], [SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)])
 }
 
 /// What an INSERT does to rows.
@@ -168,19 +213,19 @@ fn selected_key(
     let SetExpr::Select(select) = &*source.body else { return Err(unknown_shards(table, key)) };
     let given = |name: &String| names.contains(&Some(name));
     let width = if insert.columns.is_empty() { select.projection.len() } else { names.len() };
-    let whole = matches!(&select.projection[..], [SelectItem::Wildcard(_)]);
+    let whole = is_whole(select);
     let left_out =
         |at: usize| !given(&table.columns[at].name) || !whole && at >= width && insert.columns.is_empty();
     if let Some(at) = (0..table.columns.len()).find(|&at| table.columns[at].from_sequence && left_out(at)) {
         return Err(from_sequence(&table.columns[at], table));
     }
     let facts = super::facts::Facts::default();
-    let none = super::query::Ctes::new();
+    let around = analyzer.around();
     if let Some(value) = item(select, place)
         && let Some(source_of_key) = analyzer.key_source(value)
     {
         analyzer.note_use(value, table.columns[key].type_oid);
-        analyzer.query(source, None, &facts, &none)?;
+        analyzer.query(source, None, &facts, &around)?;
         let column = (table.name.clone(), name.clone());
         let sources = Sources::List(vec![source_of_key]);
         return Ok(Some(Pin { key_type, how: Use::Store, sources, column }));
@@ -189,12 +234,33 @@ fn selected_key(
         return Err(unknown_shards(table, key));
     }
     analyzer.stores(place, table.columns[key].type_oid);
-    analyzer.query(source, None, &facts, &none)?;
+    analyzer.query(source, None, &facts, &around)?;
+    if whole && insert.columns.is_empty() {
+        check_width(analyzer, select, table)?;
+    }
+    if let Some(sources) = analyzer.take_stored_values() {
+        let column = (table.name.clone(), name.clone());
+        return Ok(Some(Pin { key_type, how: Use::Store, sources, column }));
+    }
+    if analyzer.is_in_with() {
+        return if analyzer.has_target() { Ok(None) } else { Err(unknown_shards(table, key)) };
+    }
     let sharded = &analyzer.found.sharded;
     if sharded.is_empty() || sharded.iter().any(|read| !read.with_target) {
         return Err(unknown_shards(table, key));
     }
     Ok(None)
+}
+
+/// Refuses `SELECT *` that leaves out columns whose defaults are not known to be right.
+fn check_width(analyzer: &Analyzer<'_>, select: &Select, table: &Table) -> Result<(), Refusal> {
+    let unknown = if analyzer.is_in_with() { 0 } else { table.columns.len() };
+    let width = analyzer.width(select).unwrap_or(unknown);
+    let left_out = table.columns.get(width..).unwrap_or_default();
+    if let Some(column) = left_out.iter().find(|column| column.from_sequence) {
+        return Err(from_sequence(column, table));
+    }
+    table.check_defaults(|name| left_out.iter().any(|column| column.name == name))
 }
 
 fn unknown_shards(table: &Table, key: usize) -> Refusal {
@@ -238,7 +304,8 @@ fn stored_keys(
     let mut sources = Vec::with_capacity(rows.len());
     for row in rows {
         for nested in direct_queries(&row.content) {
-            analyzer.query(&nested, None, &super::facts::Facts::default(), &Ctes::new())?;
+            let around = analyzer.around();
+            analyzer.query(&nested, None, &super::facts::Facts::default(), &around)?;
         }
         let value = row.content.get(position).ok_or_else(|| missing_key(table, key))?;
         sources.push(stored_source(analyzer, value, table, key)?);
@@ -352,13 +419,15 @@ pub fn update(analyzer: &mut Analyzer<'_>, update: &Update) -> Outcome {
     nested.extend(update.returning.iter().flat_map(direct_queries));
     let table = target(analyzer, &update.table)?;
     if let Some(table) = &table {
+        check_view(table, false, |key| update.assignments.iter().any(|set| sets_column(set, key)))?;
         table.check_effects(events::UPDATE)?;
         let resets = update.assignments.iter().filter(|set| spread::has_default_word(&set.value));
         let resets: Vec<_> = resets.collect();
         table.check_defaults(|column| resets.iter().any(|set| sets_column(set, column)))?;
     }
     let scope = analyzer.scopes.open(None);
-    analyzer.dml_block(scope, &tables, update.selection.as_ref(), nested, &Ctes::new())?;
+    let around = analyzer.around();
+    analyzer.dml_block(scope, &tables, update.selection.as_ref(), nested, &around)?;
     let (mut stored, mut moves) = (None, false);
     if let Some(table) = &table
         && let Kind::Sharded { key, .. } = table.kind
@@ -366,13 +435,15 @@ pub fn update(analyzer: &mut Analyzer<'_>, update: &Update) -> Outcome {
         let label = label_of(&update.table);
         let sets = update.assignments.iter().find(|a| sets_column(a, &table.columns[key].name));
         if let Some(set) = sets.filter(|set| !is_itself(set, &table.columns[key].name, label.as_deref())) {
-            // Rows that move are deleted here and inserted there.
-            table.check_effects(events::ROWS)?;
+            if table.family.is_some() {
+                // A row may change its partition as well: there it is deleted and inserted.
+                table.check_effects(events::ROWS)?;
+            }
             moves = true;
             stored = new_key(analyzer, set, table, key);
         }
     }
-    Ok(Written { table, stored, moves, on_one: false })
+    Ok(Written { table, stored, moves, ..Written::default() })
 }
 
 /// What the rows' key becomes, where that is one value for all of them.
@@ -421,10 +492,12 @@ pub fn delete(analyzer: &mut Analyzer<'_>, delete: &Delete) -> Outcome {
     let nested = delete.returning.iter().flat_map(direct_queries).collect();
     let table = target(analyzer, first)?;
     if let Some(table) = &table {
+        check_view(table, false, |_| false)?;
         table.check_effects(events::DELETE)?;
     }
     let scope = analyzer.scopes.open(None);
-    analyzer.dml_block(scope, &tables, delete.selection.as_ref(), nested, &Ctes::new())?;
+    let around = analyzer.around();
+    analyzer.dml_block(scope, &tables, delete.selection.as_ref(), nested, &around)?;
     Ok(Written { table, ..Written::default() })
 }
 

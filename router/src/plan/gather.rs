@@ -19,7 +19,8 @@ use super::traits::Traits;
 use crate::schema::{GroupId, Kind, Schema, Table};
 use crate::sql::scan::{Literal, Scan};
 use columns::Needed;
-use renamed::Renamed;
+pub(in crate::plan) use refused::names_place;
+pub(in crate::plan) use renamed::Renamed;
 use shardway_pool::catalog::Column;
 use shardway_shardmap::ShardId;
 use sqlparser::ast::Query;
@@ -32,14 +33,20 @@ pub struct Gather {
     pub group: GroupId,
     /// The engine's shard, where it must be this one.
     pub at: Option<ShardId>,
-    /// The client's statement.
+    /// The client's statement, with the queries of views in their places.
     pub text: String,
     /// Its literals.
     pub literals: Vec<Literal>,
+    /// Views whose queries stand in it, in full; the client must be allowed to read them.
+    pub views: Vec<String>,
+    /// The client's statement where that is another, and how that became this one, step by step, the last one first.
+    inlined: Option<(String, Vec<Renamed>)>,
     /// The statement over the temporary tables.
     renamed: Renamed,
     /// The tables that are brought.
     pub tables: Vec<Brought>,
+    /// Whether none of their rows are: the statement is explained, and not run.
+    pub stays_empty: bool,
 }
 
 /// A table that is brought to the engine.
@@ -71,9 +78,45 @@ impl Gather {
         &self.renamed.sql
     }
 
+    /// The same for the statement with EXPLAIN before it, on this shard; it `runs` if rows are brought.
+    pub fn explained(&self, lead: &str, at: ShardId, runs: bool) -> Self {
+        let literal = |literal: &Literal| Literal {
+            start: literal.start + lead.len(),
+            end: literal.end + lead.len(),
+            ..*literal
+        };
+        Self {
+            at: Some(at),
+            text: format!("{lead}{}", self.text),
+            literals: self.literals.iter().map(literal).collect(),
+            inlined: self.inlined.as_ref().map(|(text, steps)| {
+                (format!("{lead}{text}"), steps.iter().map(|step| step.behind(lead)).collect())
+            }),
+            renamed: self.renamed.behind(lead),
+            stays_empty: !runs,
+            ..self.clone()
+        }
+    }
+
     /// A place in [`Gather::sql`] as one in the client's text, both in characters from 1.
     pub fn position(&self, position: usize) -> usize {
-        self.renamed.position(position)
+        let steps = self.inlined.iter().flat_map(|(_, steps)| steps);
+        steps.fold(self.renamed.position(position), |position, step| step.position(position))
+    }
+
+    /// The statement as the client sent it.
+    pub fn asked(&self) -> &str {
+        self.inlined.as_ref().map_or(&self.text, |(text, _)| text)
+    }
+
+    /// The same for a statement that became this one by having a view's query in the place of its name.
+    pub(super) fn of_view(mut self, text: &str, view: &Table, step: Renamed) -> Self {
+        self.views.push(format!("{}.{}", quoted(&view.schema), quoted(&view.name)));
+        let (_, steps) = self.inlined.get_or_insert_default();
+        steps.push(step);
+        let (asked, _) = self.inlined.get_or_insert_default();
+        text.clone_into(asked);
+        self
     }
 }
 
@@ -130,7 +173,7 @@ impl Brought {
 }
 
 /// What planning a gather needs to know.
-pub(super) struct Context<'a> {
+pub(in crate::plan) struct Context<'a> {
     pub(super) schema: &'a Schema,
     pub(super) text: &'a str,
     pub(super) scan: &'a Scan,
@@ -193,8 +236,11 @@ impl Context<'_> {
             at,
             text: self.text.to_owned(),
             literals: self.scan.literals.clone(),
+            views: Vec::new(),
+            inlined: None,
             renamed,
             tables,
+            stays_empty: false,
         })
     }
 }

@@ -309,9 +309,10 @@ fn literal_value<'a>(
                 Err(_) => KeyValue::Unproven("the number is larger than a bigint"),
             }
         }
-        (LiteralKind::Decimal, None) if !negative => {
-            pin.key_type.read_numeric_text(token.as_bytes(), pin.how)
+        (LiteralKind::Decimal, None) if negative => {
+            pin.key_type.read_numeric_text(format!("-{token}").as_bytes(), pin.how)
         }
+        (LiteralKind::Decimal, None) => pin.key_type.read_numeric_text(token.as_bytes(), pin.how),
         (LiteralKind::Integer | LiteralKind::Decimal, _) => UNREAD,
         (kind, cast) if !negative => match string_value(kind, token) {
             Some(std::borrow::Cow::Borrowed(value)) => {
@@ -366,8 +367,10 @@ fn param_value<'a>(
     value
 }
 
-/// A parameter's type: declared, or what it is cast to. `None` if both, and they differ.
+/// The type that a parameter is read by: the declared one, or what it is cast to. `None` if both, and the value may be
+/// another one then.
 fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamType> {
+    use ParamType as P;
     let declared = match ParamType::from_oid(oid) {
         ParamType::Other(_)
             if matches!(
@@ -383,6 +386,9 @@ fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamTy
     match (declared, cast) {
         (declared, None) => Some(declared),
         (ParamType::Unknown, Some(cast)) => Some(cast),
+        // An integer that the other type does not hold is an error wherever it is cast.
+        (P::Int2 | P::Int4 | P::Int8, Some(P::Int2 | P::Int4 | P::Int8)) => Some(declared),
+        (P::Text | P::Varchar, Some(cast @ (P::Text | P::Varchar))) => Some(cast),
         (declared, Some(cast)) => (declared == cast).then_some(cast),
     }
 }

@@ -9,10 +9,13 @@ pub mod combine;
 pub mod copy;
 pub mod ddl;
 pub(crate) mod dml;
+pub mod explain;
 mod facts;
 pub mod gather;
 pub mod hinted;
+pub mod listed;
 pub mod locate;
+mod locking;
 mod output;
 pub mod pin;
 mod query;
@@ -20,17 +23,22 @@ mod rewrite;
 pub mod scatter;
 mod scope;
 mod set_config;
+pub mod setval;
 pub mod spread;
 #[cfg(test)]
 mod tests;
 pub(crate) mod traits;
+pub(crate) mod views;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
 use combine::Combine;
+use explain::Explained;
 use gather::Gather;
+use listed::Listed;
 use pin::Pin;
 use scatter::Scatter;
+use setval::SetVal;
 use spread::Spread;
 use std::sync::Arc;
 
@@ -82,6 +90,8 @@ pub enum Across {
     Gather(Arc<Gather>),
     /// They write.
     Spread(Arc<Spread>),
+    /// They say how they would run it, or do.
+    Explained(Arc<Explained>),
 }
 
 impl Across {
@@ -92,6 +102,7 @@ impl Across {
             Self::Combine(combine) => combine.group,
             Self::Gather(gather) => gather.group,
             Self::Spread(spread) => spread.group,
+            Self::Explained(explained) => explained.group,
         }
     }
 
@@ -101,6 +112,7 @@ impl Across {
             Self::Scatter(_) | Self::Spread(_) => Tier::Scatter,
             Self::Combine(_) => Tier::Combine,
             Self::Gather(_) => Tier::Gather,
+            Self::Explained(explained) => explained.plan.as_ref().map_or(Tier::Single, |plan| plan.tier),
         }
     }
 }
@@ -131,9 +143,26 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingCall {
     /// `is_local` is true: over with the transaction.
-    Local,
+    Local {
+        /// What the search path is set to, if it is.
+        search_path: Option<SettingValue>,
+    },
     /// These, for the session.
     Session(Vec<Assigned>),
+}
+
+impl SettingCall {
+    /// What the search path is set to, if it is.
+    pub fn search_path(&self) -> Option<&SettingValue> {
+        match self {
+            Self::Local { search_path } => search_path.as_ref(),
+            Self::Session(all) => all
+                .iter()
+                .rev()
+                .find(|assigned| assigned.name == "search_path")
+                .map(|assigned| &assigned.value),
+        }
+    }
 }
 
 /// A parameter and the value that it is set to.
@@ -143,6 +172,8 @@ pub struct Assigned {
     pub name: String,
     /// Its value.
     pub value: SettingValue,
+    /// Whether it is set only where there is such a parameter.
+    pub if_known: bool,
 }
 
 /// Where a parameter's value stands.
@@ -172,7 +203,7 @@ pub struct Plan {
     pub route: Route,
     /// Tables it writes.
     pub writes: Vec<Arc<Table>>,
-    /// Reference tables whose rows a SELECT locks, on the group's first shard.
+    /// Reference tables whose rows it locks, by a lock on the group's first shard.
     pub locks: Vec<Arc<Table>>,
     /// Whether, and by what, its answer may be cached.
     pub cacheable: Option<Cacheable>,
@@ -182,6 +213,12 @@ pub struct Plan {
     pub objects: Option<Arc<ddl::Objects>>,
     /// Changes a parameter for the transaction.
     pub setting: Option<SettingCall>,
+    /// Sets a sequence of several shards.
+    pub setval: Option<Arc<SetVal>>,
+    /// Lists of columns that the text is sent with where one shard runs it.
+    pub listed: Option<Listed>,
+    /// The cursor that says which row it writes: it goes where that is.
+    pub current_of: Option<Box<str>>,
     /// Refused, and no hint changes that: it would leave something behind on a pooled server.
     pub forbidden: bool,
     /// One server runs it, and nothing but its rows come of it: no setting, cursor, COPY or catalog to look after.
@@ -192,6 +229,8 @@ pub struct Plan {
     pub unpreparable: bool,
     /// Whether a text that differs in literals has the same plan.
     pub shareable: bool,
+    /// A write that may change tables that it does not name.
+    pub reaches_out: bool,
     /// Relations that the schema does not have, by their spelling: the schema is read again before that is believed.
     pub unknown: Option<String>,
     /// Its name in metrics and for people.
@@ -204,6 +243,14 @@ impl Plan {
         match &self.route {
             Route::Across(across) => Some(across),
             Route::Keyed { otherwise, .. } => otherwise.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What it explains, if it is an EXPLAIN over shards.
+    pub fn explained(&self) -> Option<&Arc<Explained>> {
+        match &self.route {
+            Route::Across(Across::Explained(explained)) => Some(explained),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! Source: `FigureColname` in parse_target.c.
 
 use super::scope::folded;
-use sqlparser::ast::{Expr, SelectItem};
+use sqlparser::ast::{BinaryOperator, Expr, SelectItem};
 
 /// A column's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ fn figure(expr: &Expr) -> OutputName {
         Expr::AtTimeZone { .. } => known("timezone"),
         Expr::Array(_) => known("array"),
         Expr::Exists { .. } => known("exists"),
+        // What stands for spellings that the parser lacks: a collation behind a cast, a literal behind its type.
+        Expr::BinaryOp { op: BinaryOperator::Xor | BinaryOperator::PGRegexMatch, .. } => OutputName::Unsure,
         Expr::BinaryOp { .. }
         | Expr::UnaryOp { .. }
         | Expr::Value(_)

@@ -3,6 +3,7 @@
 pub(super) mod conditions;
 mod forms;
 mod from;
+mod known;
 mod links;
 mod pushed;
 mod relations;
@@ -10,11 +11,13 @@ mod stored;
 
 use super::Refusal;
 use super::facts::{Facts, Mention, Node};
-use super::pin::{Pin, Places};
+use super::pin::{Pin, Places, Sources};
 use super::scope::{ScopeId, Scopes, View, folded};
 use crate::schema::{Kind, Schema, ShardRef, Table};
 pub use forms::{direct_queries, is_row_by_row, is_scalar_throughout};
 use forms::{is_scalar, mentions};
+use known::Kept;
+pub use known::{Ctes, Does, Known, Lies};
 pub use pushed::{Piece, Pushed};
 use shardway_shardmap::Use;
 use sqlparser::ast::{Expr, GroupByExpr, ObjectName, Query, Select, SetExpr, TableWithJoins, Visit, Visitor};
@@ -35,6 +38,8 @@ pub struct Sharded {
     pub colocated: bool,
     /// Whether its key equals that of the row that is written, for every row that matters.
     pub with_target: bool,
+    /// Whether its rows are where the statement runs because those of a WITH before it are.
+    pub at_home: bool,
 }
 
 /// A table where a statement names it.
@@ -75,6 +80,12 @@ pub struct Found {
     pub named: Vec<Named>,
     /// Whether a system catalog is mentioned: its object ids differ from shard to shard.
     pub system: bool,
+    /// A view whose query has to take its place, before more can be said.
+    pub inlined: Option<Named>,
+    /// Whether it reads rows of WITH of which it is not known where they are.
+    pub unclear: bool,
+    /// A view that says in which order its rows come.
+    pub ordered: Option<Named>,
 }
 
 /// The analysis of one statement.
@@ -92,7 +103,23 @@ pub struct Analyzer<'a> {
     /// What the columns of the query that is looked at next are equal to, for every row of it that matters.
     link: Option<Vec<Option<Node>>>,
     /// Which column of the SELECT that is looked at next is stored as a key, and that key's type.
-    stored: Option<(usize, u32)>,
+    stored: Option<(usize, Option<u32>)>,
+    /// What that column has in every row, where rows of WITH tell it.
+    stored_values: Option<Sources>,
+    /// Whether a WITH that writes is looked at.
+    in_with: bool,
+    /// Its names, for the part that is looked at.
+    around: Ctes,
+    /// Whether the rows of the SELECT that is looked at next are given under a name.
+    gives: bool,
+    /// The block that was looked at last and gives such rows.
+    kept: Option<Kept>,
+    /// Whether such a SELECT had no table that says where its rows are.
+    unanchored: bool,
+    /// Keys, among the rows of WITH, of the shard that these are on.
+    homes: Vec<Node>,
+    /// The scope of the SELECT that was done last.
+    last_scope: Option<ScopeId>,
     /// Names and mentions.
     pub scopes: Scopes,
     /// Outcome.
@@ -103,6 +130,8 @@ pub struct Analyzer<'a> {
 #[derive(Default)]
 struct Block<'q> {
     tables: Vec<(Mention, Arc<Table>, Vec<usize>)>,
+    /// Names of WITH.
+    known: Vec<(Mention, Known)>,
     /// ON conditions that hold for some tables alone: those of outer joins, and those that an outer join follows.
     conditions: Vec<Condition<'q>>,
     queries: Vec<(Query, View, Sees)>,
@@ -134,9 +163,6 @@ enum Sees {
     Outside,
 }
 
-/// Names of CTEs in sight.
-pub type Ctes = HashSet<String>;
-
 type Outcome<T = ()> = Result<T, Refusal>;
 
 impl<'a> Analyzer<'a> {
@@ -157,6 +183,14 @@ impl<'a> Analyzer<'a> {
             target: None,
             link: None,
             stored: None,
+            stored_values: None,
+            in_with: false,
+            around: Ctes::new(),
+            gives: false,
+            kept: None,
+            unanchored: false,
+            homes: Vec::new(),
+            last_scope: None,
             scopes: Scopes::default(),
             found: Found::default(),
         }
@@ -173,11 +207,12 @@ impl<'a> Analyzer<'a> {
         if let Some(with) = &query.with {
             if with.recursive {
                 // Each sees all of them, those behind it too.
-                ctes.extend(with.cte_tables.iter().map(|cte| folded(&cte.alias.name)));
+                let names = with.cte_tables.iter().map(|cte| folded(&cte.alias.name));
+                ctes.extend(names.map(|name| (name, Known::default())));
             }
             for cte in &with.cte_tables {
                 self.query(&cte.query, outer, inherited, &ctes)?;
-                ctes.insert(folded(&cte.alias.name));
+                ctes.insert(folded(&cte.alias.name), Known::default());
             }
         }
         let scope = self.set_expr(&query.body, outer, inherited, &ctes)?;
@@ -205,11 +240,14 @@ impl<'a> Analyzer<'a> {
             SetExpr::Select(select) => self.select(select, outer, inherited, ctes).map(Some),
             SetExpr::Query(query) => self.query(query, outer, inherited, ctes).map(|()| None),
             SetExpr::SetOperation { left, right, .. } => {
+                let gives = self.gives;
                 self.set_expr(left, outer, inherited, ctes)?;
+                self.gives = gives;
                 self.set_expr(right, outer, inherited, ctes)?;
                 Ok(None)
             }
             SetExpr::Values(values) => {
+                self.unanchored |= std::mem::take(&mut self.gives);
                 for nested in direct_queries(values) {
                     self.query(&nested, outer, inherited, ctes)?;
                 }
@@ -239,13 +277,23 @@ impl<'a> Analyzer<'a> {
         let mut facts = inherited.clone();
         let mut block = Block::default();
         let (link, stored) = (self.link.take(), self.stored.take());
+        let gives = std::mem::take(&mut self.gives);
         let scope = self.scopes.open(outer);
         self.block_of(select, scope, &mut facts, &mut block, ctes)?;
+        self.take_known(&block, &mut facts);
         self.follow_link(link, select, scope, &mut facts);
         if let Some(stored) = stored {
             self.target = self.anchor(stored, select, scope, &block, &facts);
+            self.stored_values = self.values_of(stored.0, select, scope, &block);
+        }
+        if gives {
+            let anchor = self.anchor_of_rows(&block);
+            self.unanchored |= anchor.is_none();
+            self.target = anchor.clone();
+            self.kept = Some(Kept { scope, facts: facts.clone(), anchor });
         }
         self.finish(block, &facts, inherited, ctes)?;
+        self.last_scope = Some(scope);
         Ok(scope)
     }
 
@@ -260,9 +308,13 @@ impl<'a> Analyzer<'a> {
     ) -> Outcome {
         let mut facts = Facts::default();
         let mut block = Block::default();
-        for table in tables {
+        let none = Ctes::new();
+        for (n, table) in tables.iter().enumerate() {
+            // What is written is a table, whatever names there are around it.
+            let ctes = if n == 0 { &none } else { ctes };
             self.table_with_joins(table, scope, &mut facts, &mut block, ctes)?;
         }
+        self.take_known(&block, &mut facts);
         if let Some((mention, table, _)) = block.tables.first()
             && let Kind::Sharded { key, .. } = table.kind
         {
@@ -273,6 +325,9 @@ impl<'a> Analyzer<'a> {
             self.linked_queries(condition, scope, &mut block);
         }
         block.queries.extend(others.into_iter().map(|q| (q, scope.into(), Sees::Block)));
+        if self.in_with {
+            self.kept = Some(Kept { scope, facts: facts.clone(), anchor: self.target.clone() });
+        }
         self.finish(block, &facts, &Facts::default(), ctes)
     }
 
@@ -357,6 +412,7 @@ impl<'a> Analyzer<'a> {
                 self.found.named.push(Named { name, label, aliased, table, pin, pushed, whole });
             }
         }
+        self.record_known(&block, facts);
         for (at, (query, scope, sees)) in block.queries.iter().enumerate() {
             let seen = if *sees == Sees::Block { facts } else { inherited };
             self.link = block.links.get(&at).cloned();
@@ -389,6 +445,7 @@ impl<'a> Analyzer<'a> {
             type_oid: table.columns[key].type_oid,
             colocated,
             with_target,
+            at_home: self.is_at_home(&node, facts),
         });
         pin
     }

@@ -18,6 +18,8 @@ pub(super) struct Clauses<'a> {
     order: Option<usize>,
     /// LIMIT or OFFSET, whichever comes first.
     limit: Option<usize>,
+    /// FOR UPDATE or one of its kin, the first of them.
+    locks: Option<usize>,
     /// The end of the statement.
     end: usize,
     /// For each select item: its text from the first parenthesis to the last.
@@ -43,6 +45,7 @@ impl<'a> Clauses<'a> {
             from: at(marks.from.ok_or_else(confused)?)?,
             order: marks.order.map(at).transpose()?,
             limit: marks.limit.map(at).transpose()?,
+            locks: marks.locks.map(at).transpose()?,
             end: marks.end.map_or(Ok(sql.len()), at)?,
             calls: marks.calls.iter().map(call).collect::<Result<_, _>>()?,
         })
@@ -56,7 +59,19 @@ impl<'a> Clauses<'a> {
     /// ORDER BY and what it orders by, as it is written, and where that begins.
     pub(super) fn order(&self) -> Option<(usize, &'a str)> {
         let start = self.order?;
-        Some((start, &self.sql[start..self.limit.unwrap_or(self.end)]))
+        Some((start, &self.sql[start..self.tail()]))
+    }
+
+    /// FOR UPDATE and its kin, as they are written.
+    pub(super) fn locks(&self) -> Option<&'a str> {
+        let start = self.locks?;
+        let end = self.limit.filter(|limit| *limit > start).unwrap_or(self.end);
+        Some(self.sql[start..end].trim_end())
+    }
+
+    /// Where what stands behind ORDER BY begins.
+    fn tail(&self) -> usize {
+        self.limit.into_iter().chain(self.locks).min().unwrap_or(self.end)
     }
 
     /// Select items.
@@ -71,12 +86,12 @@ impl<'a> Clauses<'a> {
 
     /// The statement up to its LIMIT, with hidden columns behind its select list.
     pub(super) fn ordered(&self, hidden: &[String]) -> String {
-        self.with(hidden, self.limit.unwrap_or(self.end))
+        self.with(hidden, self.tail())
     }
 
     /// The same up to its ORDER BY.
     pub(super) fn unordered(&self, hidden: &[String]) -> String {
-        self.with(hidden, self.order.or(self.limit).unwrap_or(self.end))
+        self.with(hidden, self.order.unwrap_or(self.tail()))
     }
 
     fn with(&self, hidden: &[String], end: usize) -> String {
@@ -100,6 +115,7 @@ struct Marks {
     from: Option<usize>,
     order: Option<usize>,
     limit: Option<usize>,
+    locks: Option<usize>,
     end: Option<usize>,
     calls: Vec<Option<(usize, usize)>>,
 }
@@ -108,12 +124,17 @@ impl Marks {
     fn find(tokens: &[TokenWithSpan]) -> Self {
         let mut marks = Self { calls: vec![None], ..Self::default() };
         let mut before: Option<(usize, Keyword)> = None;
+        let mut dotted = false;
         for (i, token) in tokens.iter().enumerate() {
             let last = match &token.token {
                 Token::Whitespace(_) => continue,
                 _ => before.take(),
             };
+            // Behind a point, and behind AS in the select list, any word is a name.
+            let is_name = dotted || marks.from.is_none() && matches!(last, Some((_, Keyword::AS)));
+            dotted = token.token == Token::Period;
             match &token.token {
+                Token::Word(_) if is_name => {}
                 Token::LParen | Token::LBracket => marks.open(i),
                 Token::RParen | Token::RBracket => marks.close(i),
                 Token::Comma if marks.depth == 0 && marks.from.is_none() => marks.calls.push(None),
@@ -163,6 +184,11 @@ impl Marks {
             }
             (Keyword::LIMIT | Keyword::OFFSET, _) if self.from.is_some() => {
                 self.limit.get_or_insert(at);
+            }
+            (Keyword::UPDATE | Keyword::SHARE | Keyword::NO | Keyword::KEY, Some((lock, Keyword::FOR)))
+                if self.from.is_some() =>
+            {
+                self.locks.get_or_insert(lock);
             }
             _ => {}
         }

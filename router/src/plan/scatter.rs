@@ -5,11 +5,12 @@
 
 use super::Refusal;
 use super::facts::Node;
+use super::locking;
 use super::output::output_name;
 use super::pin::Places;
 use super::query::is_row_by_row;
 use super::rewrite::Clauses;
-use super::scope::{ScopeId, Scopes, Source, folded};
+use super::scope::{ScopeId, Scopes, Source, folded, relation_name};
 use crate::schema::{GroupId, Kind, Schema};
 use shardway_pool::catalog::Column;
 use sqlparser::ast::{
@@ -63,6 +64,8 @@ pub struct Scatter {
     pub limit: Option<Count>,
     /// Rows to skip.
     pub offset: Option<Count>,
+    /// FOR UPDATE and its kin, as they are written.
+    pub locks: Option<String>,
 }
 
 impl Scatter {
@@ -73,6 +76,20 @@ impl Scatter {
             Count::Param(n) => format!("(${})::int8", n + 1),
         };
         let mut sql = self.sql.clone();
+        self.bounds(&mut sql, term);
+        if let Some(locks) = &self.locks {
+            sql.push('\n');
+            sql.push_str(locks);
+        }
+        sql
+    }
+
+    /// Whether it locks no more than some of the rows that its condition lets through.
+    pub fn locks_some(&self) -> bool {
+        self.locks.is_some() && (self.limit.is_some() || self.offset.is_some())
+    }
+
+    fn bounds(&self, sql: &mut String, term: impl Fn(&Count) -> String) {
         match (&self.limit, &self.offset) {
             (None, None) => {}
             (Some(Count::Fixed(limit)), None) => sql.push_str(&format!("LIMIT {limit}")),
@@ -85,7 +102,6 @@ impl Scatter {
             (None, Some(offset)) => sql.push_str(&format!("LIMIT NULL::int8 + {}", term(offset))),
             (Some(limit), Some(offset)) => sql.push_str(&format!("LIMIT {} + {}", term(limit), term(offset))),
         }
-        sql
     }
 }
 
@@ -147,8 +163,12 @@ impl Context<'_> {
         if (limit.is_some() || offset.is_some()) && !clauses.is_limited() {
             return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
         }
+        let locks = clauses.locks().map(str::to_owned);
+        if locks.is_none() != query.locks.is_empty() {
+            return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
+        }
         let sql = clauses.ordered(&hidden);
-        Ok(Scatter { group: self.group, sql, order, limit, offset })
+        Ok(Scatter { group: self.group, sql, order, limit, offset, locks })
     }
 
     fn check(&self, query: &Query, select: &Select) -> Result<(), Refusal> {
@@ -159,7 +179,13 @@ impl Context<'_> {
             return refuse("DISTINCT, grouping, or a function that may be an aggregate or a window");
         }
         if !query.locks.is_empty() {
-            return refuse("FOR UPDATE or FOR SHARE");
+            locking::check(query, select, |factor| match factor {
+                TableFactor::Table { name, .. } => {
+                    let (schema, bare) = relation_name(name)?;
+                    self.schema.find(self.path, schema.as_deref(), &bare).map(|t| t.kind.clone())
+                }
+                _ => None,
+            })?;
         }
         if query.with.is_some() {
             return refuse("WITH");

@@ -5,18 +5,22 @@
 use super::scope::folded;
 use super::{Assigned, Refusal, SettingCall, SettingValue};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, SelectItem, SetExpr,
-    Statement, Value, Visit, Visitor,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
+    Query, Select, SelectItem, SetExpr, Statement, Value, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
 /// `SELECT set_config('name', 'value', true)`, or with `false`, or several of them, beside nothing but
-/// `current_setting(…)`. `None`: no such call. Errors: a call whose effect is not understood.
-pub(super) fn setting_call(statement: &Statement) -> Result<Option<SettingCall>, Refusal> {
+/// `current_setting(…)`. `None`: no such call. Errors: a call whose effect is not understood. Where nothing is sharded, a
+/// call for the transaction alone may be anything.
+pub(super) fn setting_call(statement: &Statement, unsharded: bool) -> Result<Option<SettingCall>, Refusal> {
     let mut calls = Calls::default();
     let _ = statement.visit(&mut calls);
-    if calls.0 == 0 {
+    if calls.all == 0 {
         return Ok(None);
+    }
+    if unsharded && calls.local == calls.all {
+        return Ok(Some(SettingCall::Local { search_path: None }));
     }
     let refused = Refusal {
         code: "0A000",
@@ -26,6 +30,9 @@ pub(super) fn setting_call(statement: &Statement) -> Result<Option<SettingCall>,
     };
     let Statement::Query(query) = statement else { return Err(refused) };
     let SetExpr::Select(select) = &*query.body else { return Err(refused) };
+    if let Some(assigned) = known_only(query, select) {
+        return Ok(Some(SettingCall::Session(vec![assigned])));
+    }
     if !select.from.is_empty() || select.selection.is_some() {
         return Err(refused);
     }
@@ -34,15 +41,15 @@ pub(super) fn setting_call(statement: &Statement) -> Result<Option<SettingCall>,
     };
     let (set, others): (Vec<&Function>, Vec<&Function>) =
         functions.into_iter().partition(|f| is_set_config(f));
-    if set.len() != calls.0 || !others.iter().all(|f| function_name(&f.name) == "current_setting") {
+    if set.len() != calls.all || !others.iter().all(|f| function_name(&f.name) == "current_setting") {
         return Err(refused);
     }
     let Some(parsed) = set.iter().map(|f| parse(f)).collect::<Option<Vec<_>>>() else { return Err(refused) };
-    if parsed.iter().any(|(assigned, _)| assigned.name == "search_path") {
-        return Err(Refusal { hint: "Use SET or SET LOCAL search_path.", ..refused });
-    }
     match (parsed.iter().all(|(_, local)| *local), parsed.iter().any(|(_, local)| *local)) {
-        (true, _) => Ok(Some(SettingCall::Local)),
+        (true, _) => {
+            let paths = parsed.into_iter().rev().find(|(assigned, _)| assigned.name == "search_path");
+            Ok(Some(SettingCall::Local { search_path: paths.map(|(assigned, _)| assigned.value) }))
+        }
         (_, false) => {
             Ok(Some(SettingCall::Session(parsed.into_iter().map(|(assigned, _)| assigned).collect())))
         }
@@ -67,12 +74,72 @@ fn parse(function: &Function) -> Option<(Assigned, bool)> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let [name, value, local] = &list.args[..] else { return None };
     let Value::SingleQuotedString(name) = constant(name)? else { return None };
-    let value = match constant(value)? {
+    let value = match plain(value)? {
         Value::SingleQuotedString(text) => SettingValue::Text(text.clone()),
         placeholder => SettingValue::Param(super::query::conditions::placeholder(placeholder)?),
     };
-    let Value::Boolean(local) = constant(local)? else { return None };
-    Some((Assigned { name: name.to_ascii_lowercase(), value }, *local))
+    Some((Assigned { name: name.to_ascii_lowercase(), value, if_known: false }, truth(local)?))
+}
+
+/// `SELECT set_config(name, 'value', false) FROM pg_settings WHERE name = 'parameter'`, as pg_dump sets what older servers do
+/// not have.
+fn known_only(query: &Query, select: &Select) -> Option<Assigned> {
+    let ([item], [from], Some(condition)) = (&select.projection[..], &select.from[..], &select.selection)
+    else {
+        return None;
+    };
+    let call = function(item).filter(|call| is_set_config(call))?;
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column))), value, local] =
+        &list.args[..]
+    else {
+        return None;
+    };
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return None };
+    let (Expr::Identifier(asked), Expr::Value(name)) = (&**left, &**right) else { return None };
+    let (Value::SingleQuotedString(name), Value::SingleQuotedString(value)) = (&name.value, plain(value)?)
+    else {
+        return None;
+    };
+    let named = folded(column) == "name" && folded(asked) == "name" && name != "search_path";
+    let simple = format!("SELECT {item} FROM {from} WHERE {condition}") == query.to_string();
+    let settings = matches!(from.to_string().as_str(), "pg_settings" | "pg_catalog.pg_settings");
+    let session = truth(local) == Some(false);
+    (named && simple && settings && session).then(|| Assigned {
+        name: name.to_ascii_lowercase(),
+        value: SettingValue::Text(value.clone()),
+        if_known: true,
+    })
+}
+
+/// The value to be set: what is cast to text is what it is.
+fn plain(arg: &FunctionArg) -> Option<&Value> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast {
+            expr, data_type: DataType::Text, ..
+        })) => match &**expr {
+            Expr::Value(v) => Some(&v.value),
+            _ => None,
+        },
+        arg => constant(arg),
+    }
+}
+
+/// A constant that is true or false.
+fn truth(arg: &FunctionArg) -> Option<bool> {
+    match constant(arg)? {
+        Value::Boolean(truth) => Some(*truth),
+        Value::SingleQuotedString(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "t" | "true" | "on" | "1" | "y" | "yes" => Some(true),
+            "f" | "false" | "off" | "0" | "n" | "no" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_local(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if list.args.get(2).and_then(truth) == Some(true))
 }
 
 fn constant(arg: &FunctionArg) -> Option<&Value> {
@@ -87,7 +154,11 @@ fn function_name(name: &ObjectName) -> String {
 }
 
 #[derive(Default)]
-struct Calls(usize);
+struct Calls {
+    all: usize,
+    /// For the transaction alone.
+    local: usize,
+}
 
 impl Visitor for Calls {
     type Break = ();
@@ -95,7 +166,8 @@ impl Visitor for Calls {
         if let Expr::Function(f) = expr
             && is_set_config(f)
         {
-            self.0 += 1;
+            self.all += 1;
+            self.local += usize::from(is_local(f));
         }
         ControlFlow::Continue(())
     }

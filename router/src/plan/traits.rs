@@ -16,6 +16,8 @@ pub(super) struct Traits {
     pub(super) functions: Vec<String>,
     pub(super) volatile: bool,
     pub(super) locks: bool,
+    /// It lists a server's cursors.
+    pub(super) cursors: bool,
     /// It takes or gives up a lock of the session, or makes a table that may be temporary.
     pub(super) leaves: bool,
 }
@@ -68,8 +70,9 @@ impl Visitor for Traits {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
         self.relations += 1;
+        self.cursors |= function_name(name) == "pg_cursors";
         ControlFlow::Continue(())
     }
 
@@ -108,6 +111,8 @@ pub(super) fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool
             || name.starts_with("to_reg")
             || name.contains("_description")
             || OBJECTS.contains(&name.as_str())
+            || OF_SERVER.contains(&name.as_str())
+            || name == "version"
     };
     let of_type = |expr: &Expr| match names_object(expr) {
         Some(_) => ControlFlow::Break(()),
@@ -115,6 +120,10 @@ pub(super) fn looks_into_catalog(traits: &Traits, statement: &Statement) -> bool
     };
     traits.functions.iter().any(by_function) || visit_expressions(statement, of_type).is_break()
 }
+
+/// Functions that say which server or database answers.
+pub(super) const OF_SERVER: [&str; 4] =
+    ["current_database", "current_catalog", "inet_server_addr", "inet_server_port"];
 
 /// Types whose values are the numbers of what they name, in one database.
 pub(super) const OBJECTS: [&str; 11] = [
@@ -141,7 +150,8 @@ pub(super) fn names_object(expr: &Expr) -> Option<&DataType> {
     is_of_objects(data_type).then_some(data_type)
 }
 
-fn is_of_objects(data_type: &DataType) -> bool {
+/// Whether it is one of these types, or an array of one.
+pub(super) fn is_of_objects(data_type: &DataType) -> bool {
     use ArrayElemTypeDef as E;
     match data_type {
         DataType::Regclass => true,

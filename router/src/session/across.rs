@@ -5,6 +5,7 @@ use super::Session;
 use super::asked::{Asked, Window, shard_messages};
 use super::batch::Item;
 use super::gather::Client;
+use super::portals::{Locking, needs_portal};
 use super::prepared::Prepared;
 use super::simple::Failure;
 use crate::error::ClientError;
@@ -13,6 +14,7 @@ use crate::plan::scatter::Scatter;
 use crate::plan::{Access, Across, Plan, Tier};
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
+use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::ShardId;
@@ -43,7 +45,7 @@ impl Session {
                 self.send(&servers, message.filled());
             }
             // Have ways of their own.
-            Across::Gather(_) | Across::Spread(_) => {}
+            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => {}
         }
         self.answers(&servers, &across, window, true).await
     }
@@ -58,6 +60,17 @@ impl Session {
         items: &[Item],
     ) -> Result<Tier, Failure> {
         let across = across_of(&statement.plan)?;
+        if matches!(statement.plan.command, Command::Declare { .. }) {
+            Box::pin(self.declare_piece(statement, (group, shards), bytes, items)).await?;
+            return Ok(across.tier());
+        }
+        if needs_portal(&across, items) {
+            // An EXECUTE of SQL comes without one.
+            let opened = self.open_together();
+            let done = Box::pin(self.portal_piece(statement, &across, (group, shards), bytes, items)).await;
+            self.close_together(opened, done).await?;
+            return Ok(across.tier());
+        }
         if let Across::Spread(spread) = &across {
             return Box::pin(self.spread_extended(statement, spread, shards, bytes, items)).await;
         }
@@ -83,7 +96,7 @@ impl Session {
             }
             Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
             // Have ways of their own.
-            Across::Gather(_) | Across::Spread(_) => (Cow::Borrowed(&b"\0"[..]), 0),
+            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => (Cow::Borrowed(&b"\0"[..]), 0),
         };
         let messages = shard_messages(&sql, &statement.types, asked.params, &params, hidden);
         let servers = self.open(&across, group, shards, statement.plan.access).await?;
@@ -120,7 +133,7 @@ impl Session {
     }
 
     /// Servers of the shards that are asked.
-    async fn open(
+    pub(super) async fn open(
         &mut self,
         across: &Across,
         group: GroupId,
@@ -141,7 +154,7 @@ impl Session {
         Ok(servers)
     }
 
-    fn check_floats(&self, scatter: &Scatter) -> Result<(), ClientError> {
+    pub(super) fn check_floats(&self, scatter: &Scatter) -> Result<(), ClientError> {
         let floats = scatter.order.iter().any(|key| key.float);
         let digits = self.settings.value("extra_float_digits").map(|v| v.parse::<i32>().unwrap_or(0));
         if floats && digits.is_some_and(|digits| digits < 1) {
@@ -165,24 +178,42 @@ impl Session {
     ) -> Result<Tier, Failure> {
         // No parameters, one format for all.
         let bind = [0, 0, 0, 0, 0, 1, 0, u8::from(binary)];
+        self.across_bound(across, access, (group, shards), &[], &bind).await
+    }
+
+    /// The same with what stands behind the names in a Bind. BindComplete comes with it, or not.
+    pub(super) async fn across_bound(
+        &mut self,
+        across: &Across,
+        access: Access,
+        (group, shards): (GroupId, Vec<ShardId>),
+        types: &[u32],
+        bind: &[u8],
+    ) -> Result<Tier, Failure> {
         let params =
-            Params::parse(&bind).ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
+            Params::parse(bind).ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
         let (sql, hidden) = match across {
             Across::Gather(gather) => {
-                let client = Client { types: &[], bind: &bind, describes: true, bound: false };
+                let client = Client { types, bind, describes: true, bound: !params.is_empty() };
                 return self.gather(gather, access, client).await;
+            }
+            Across::Scatter(scatter) if scatter.locks_some() => {
+                let text = &scatter.shard_sql();
+                let locking = Locking { scatter, group, shards, text, types, bind, params };
+                Box::pin(self.locked_rows(locking)).await?;
+                return Ok(Tier::Scatter);
             }
             Across::Scatter(scatter) => {
                 (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
             }
             Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
-            Across::Spread(_) => {
+            Across::Spread(_) | Across::Explained(_) => {
                 let message = "COPY of what a statement over several shards writes is not supported";
                 return Err(ClientError::error("0A000", message).into());
             }
         };
-        let window = Window::of(across, None)?;
-        let messages = shard_messages(&sql, &[], &bind, &params, hidden);
+        let window = Window::of(across, Some(&params))?;
+        let messages = shard_messages(&sql, types, bind, &params, hidden);
         let servers = self.open(across, group, shards, access).await?;
         self.send(&servers, messages.filled());
         self.answers(&servers, across, window, true).await
@@ -242,7 +273,7 @@ impl Session {
             Across::Scatter(scatter) => self.merge(servers, scatter, window, describe).await,
             Across::Combine(combine) => self.combine(servers, combine, window, describe).await,
             // Have ways of their own.
-            Across::Gather(_) | Across::Spread(_) => Ok(0),
+            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => Ok(0),
         }
     }
 

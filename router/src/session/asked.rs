@@ -9,6 +9,7 @@ use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
 
 /// Rows to skip and to give.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) skip: u64,
     pub(super) left: Option<u64>,
@@ -20,7 +21,7 @@ impl Window {
         let (limit, offset) = match across {
             Across::Scatter(scatter) => (&scatter.limit, &scatter.offset),
             Across::Combine(combine) => (&combine.limit, &combine.offset),
-            Across::Gather(_) | Across::Spread(_) => (&None, &None),
+            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => (&None, &None),
         };
         let left = limit.as_ref().map(|c| rows(c, params, "2201W", "LIMIT")).transpose()?.flatten();
         let skip = offset.as_ref().map(|c| rows(c, params, "2201X", "OFFSET")).transpose()?.flatten();
@@ -66,6 +67,8 @@ pub(super) struct Asked<'a> {
     pub(super) params: &'a [u8],
     /// Whether the portal is described.
     pub(super) describes: bool,
+    /// Whether it is executed with a row limit: nothing to those who give no rows.
+    pub(super) limited: bool,
     /// Portals closed afterwards.
     pub(super) closes: usize,
 }
@@ -75,7 +78,7 @@ impl<'a> Asked<'a> {
         let refuse = |what: &str| {
             ClientError::error("0A000", format!("{what} over several shards is not supported yet"))
         };
-        let mut asked = Asked { bind: 0, params: &[], describes: false, closes: 0 };
+        let mut asked = Asked { bind: 0, params: &[], describes: false, limited: false, closes: 0 };
         let mut executes = 0;
         for (i, item) in items.iter().enumerate() {
             match item {
@@ -88,9 +91,7 @@ impl<'a> Asked<'a> {
                 Item::Portal { tag: b'D', .. } => asked.describes = true,
                 Item::Portal { tag: b'E', max_rows, .. } => {
                     executes += 1;
-                    if *max_rows > 0 {
-                        return Err(refuse("a portal with a row limit"));
-                    }
+                    asked.limited |= *max_rows > 0;
                 }
                 Item::Portal { .. } => asked.closes += 1,
                 _ => {}
@@ -122,7 +123,7 @@ pub(super) fn shard_messages(
 }
 
 /// Result formats with text for the hidden columns. None or one for all need no more: text is the same in binary.
-fn hidden_formats(formats: &[u8], hidden: usize) -> Vec<u8> {
+pub(super) fn hidden_formats(formats: &[u8], hidden: usize) -> Vec<u8> {
     match frame::i16(formats) {
         Some((count, codes)) if count > 1 => {
             let mut all = (count as u16 + hidden as u16).to_be_bytes().to_vec();

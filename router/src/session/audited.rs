@@ -213,8 +213,8 @@ impl Session {
         let verdict = failure.and_then(|_| self.registration.handle.verdict_code());
         let of_code = |code: &str| match code {
             "57014" => Outcome::Error(verdict.clone().unwrap_or_else(|| code.to_owned())),
-            // The server was lost, or the client while it waited.
-            "08006" => Outcome::Unknown,
+            // The server was lost, or the client while it waited; or who decides was while it committed, and does not say.
+            "08006" | "08007" => Outcome::Unknown,
             code => Outcome::Error(code.to_owned()),
         };
         let outcome = match failure {

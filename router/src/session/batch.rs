@@ -1,6 +1,6 @@
 //! Collecting an extended-protocol batch: messages up to Sync or Flush, read and understood, not yet run.
 
-use super::prepared::Prepared;
+use super::prepared::{Prepared, Told};
 use super::{End, MAX_MESSAGE, Session, unknown_message};
 use crate::error::ClientError;
 use crate::plan::Refusal;
@@ -279,6 +279,7 @@ impl Session {
             Command::SetLocal { search_path } => search_path.is_some() && sharded(),
             Command::Reset { name } => matches!(name.as_str(), "search_path" | "all") && sharded(),
             Command::DiscardAll => sharded(),
+            _ if plan.setting.as_ref().is_some_and(|setting| setting.search_path().is_some()) => sharded(),
             _ => plan.objects.as_ref().is_some_and(|o| o.changes && o.way != Way::Apart),
         }
     }
@@ -341,6 +342,7 @@ impl Session {
         self.check_failed(&statement.plan.command)?;
         if let crate::plan::Route::Refuse(refusal) = &statement.plan.route
             && (!statement.may_hint || statement.plan.forbidden)
+            && statement.plan.current_of.is_none()
             && self.let_through(&statement.plan).is_none()
         {
             return fail(refusal.clone().into());
@@ -384,6 +386,7 @@ impl Session {
             text: text.into(),
             types,
             literals: planned.literals.into(),
+            told: Told::of(&planned.plan, text, tail),
             plan: planned.plan,
             planning: planned.planning,
             path: self.path.clone(),
@@ -463,9 +466,12 @@ impl Session {
             return Ok(statement);
         }
         let planned = self.plan_text(&planning, &statement.text)?;
+        let told = Told::of(&planned.plan, &statement.text, &statement.parse_tail);
+        // Servers have another text under its number.
+        let id = if told == statement.told { statement.id } else { self.proxy.statements.number() };
         let renewed = Arc::new(Prepared {
-            id: statement.id,
-            name: statement.name.clone(),
+            id,
+            name: id.server_name().into(),
             text: statement.text.clone(),
             types: statement.types.clone(),
             literals: planned.literals.into(),
@@ -474,6 +480,7 @@ impl Session {
             path: self.path.clone(),
             may_hint: statement.may_hint,
             parse_tail: statement.parse_tail.clone(),
+            told,
             served: statement.served.clone(),
         });
         if here.get(name).is_none() {
@@ -526,7 +533,10 @@ impl Session {
         let (name, _) = frame::cstr(rest).ok_or_else(malformed)?;
         match (tag, kind) {
             (b'D', b'S') => {
-                let statement = self.statement(name, here)?;
+                let mut statement = self.statement(name, here)?;
+                if statement.told.is_some() {
+                    statement = self.current(name, statement, here)?;
+                }
                 self.check_failed(&statement.plan.command)?;
                 Ok(Item::DescribeStatement { statement, named: !name.is_empty() })
             }

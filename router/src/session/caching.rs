@@ -140,9 +140,11 @@ impl Session {
         let rule = rules.iter().find(|rule| {
             rule.table.name == table.name && rule.table.schema.as_ref().is_none_or(|s| *s == table.schema)
         })?;
-        // A sharded table's lookups depend on their key, a reference table's on the table.
-        let key = match table.kind {
-            Kind::Sharded { .. } => key?,
+        // A sharded table's lookups depend on their key, a reference table's on the table; so do all where there is one
+        // shard in all, and no key is looked for.
+        let key = match (&table.kind, &plan.route) {
+            (Kind::Sharded { .. }, Route::Any(_)) => "",
+            (Kind::Sharded { .. }, _) => key?,
             _ => "",
         };
         Some((ReadSet::new(&self.database.name, &kept_name(table), key), rule.ttl))
@@ -268,7 +270,8 @@ impl Session {
 /// What a statement may change: a key of a table where that is certain, else more.
 fn write_set(database: &str, plan: &Plan, key: Option<&str>) -> WriteSet {
     let mut writes = WriteSet::new(database);
-    if plan.writes.is_empty() || plan.writes.iter().any(|table| table.has_triggers || table.cascades) {
+    let acts = |table: &Arc<Table>| table.has_triggers || table.cascades;
+    if plan.writes.is_empty() || plan.reaches_out || plan.writes.iter().any(acts) {
         writes.add_everything();
         return writes;
     }

@@ -8,6 +8,7 @@ mod blame;
 mod lanes;
 
 use super::copying::{Protocol, complete, response, unexpected};
+use super::listed::located;
 use super::patience::{Sender, Streams};
 use super::relay::{MAX_AHEAD, move_position};
 use super::simple::Failure;
@@ -16,6 +17,7 @@ use crate::copy::deal::{Dealer, Prefix, Stop};
 use crate::copy::{Format, KeyField};
 use crate::error::ClientError;
 use crate::plan::copy::{Clock, CopyIn};
+use crate::plan::listed::Splice;
 use crate::plan::{Access, Refusal};
 use crate::schema::ShardRef;
 use lanes::Lane;
@@ -53,6 +55,8 @@ struct Feed<'a> {
     /// Bytes that the client copied so far.
     copied: usize,
     streams: Streams,
+    /// What the shards' text has that the client's has not.
+    splice: Option<Splice>,
 }
 
 /// What stops the passing on.
@@ -115,10 +119,16 @@ impl Session {
         let database = self.database.clone();
         let map = &database.maps[plan.group.0];
         let home = self.any_shard(plan.group);
-        let (prefix, text) = match (&plan.clock, &plan.data) {
-            (Some(clock), Ok((format, _))) => self.tell_time(clock, format, home).await?,
-            (None, Ok(_)) => (Prefix::default(), plan.listed.as_deref().unwrap_or(text).to_owned()),
-            _ => (Prefix::default(), text.to_owned()),
+        let (prefix, (text, splice)) = match (&plan.clock, &plan.data) {
+            (Some(clock), Ok((format, _))) => {
+                let (prefix, (text, splice)) = self.tell_time(clock, format, home).await?;
+                (prefix, (text, Some(splice)))
+            }
+            (None, Ok(_)) => {
+                let own = || (text.to_owned(), None);
+                (Prefix::default(), plan.listed.clone().map_or_else(own, |(text, at)| (text, Some(at))))
+            }
+            _ => (Prefix::default(), (text.to_owned(), None)),
         };
         let text = &text[..];
         let mut feed = Feed {
@@ -127,6 +137,7 @@ impl Session {
             copying: 0,
             copied: 0,
             streams: Streams::default(),
+            splice,
         };
         if plan.is_for_all() {
             let shards: Vec<ShardRef> = database.shards_of(plan.group).collect();
@@ -210,7 +221,7 @@ impl Session {
         clock: &Clock,
         format: &Format,
         home: ShardRef,
-    ) -> Result<(Prefix, String), Failure> {
+    ) -> Result<(Prefix, (String, Splice)), Failure> {
         let index = self.acquire(home, Access::ReadPrimary).await?;
         let frozen = self.clock(clock.of(), index).await?;
         let text = clock.text(&frozen);
@@ -561,7 +572,10 @@ impl Session {
             }
         }
         errors.sort_by_key(|(line, _)| *line);
-        let said = errors.into_iter().next().map(|(_, body)| move_position(&body, self.moved));
+        let said = errors
+            .into_iter()
+            .next()
+            .map(|(_, body)| move_position(&located(&body, feed.splice.as_slice()), self.moved));
         self.proxy.metrics.server_errors.inc_by(u64::from(said.is_some()));
         match (said, otherwise, echo) {
             (Some(body), ..) => Failure::ServerError(body),

@@ -86,6 +86,8 @@ pub(super) struct Turning {
     writer: Option<Writer>,
     /// What goes in front of the first row.
     owed: Vec<u8>,
+    /// What the rows are turned by when these are through.
+    outer: Option<Box<Turning>>,
 }
 
 /// A query's rows in text, held up to a size.
@@ -93,10 +95,12 @@ pub(super) struct Turning {
 pub(super) struct Held {
     /// The OIDs of its columns' types.
     pub(super) types: Vec<u32>,
+    /// RowDescription's body.
+    pub(super) columns: Vec<u8>,
     /// Bodies of DataRow.
     pub(super) rows: Vec<Box<[u8]>>,
-    bytes: u64,
-    max: u64,
+    pub(super) bytes: u64,
+    pub(super) max: u64,
 }
 
 impl Held {
@@ -130,7 +134,7 @@ impl Turning {
     fn turn(&mut self, tag: u8, body: &[u8], out: &mut Buffer) -> Option<()> {
         if let Some(held) = &mut self.held {
             match tag {
-                b'T' => held.types = types(body)?,
+                b'T' => (held.types, held.columns) = (types(body)?, body.to_vec()),
                 b'D' => held.row(body),
                 b'N' => frame::put(out, tag, body),
                 _ => {}
@@ -343,8 +347,13 @@ impl Session {
         // What stands there is not to be turned.
         self.client.flush().await.map_err(End::Client)?;
         let binary = *format == Format::Binary;
-        self.turning =
-            Some(Box::new(Turning { held: None, format: format.clone(), writer: None, owed: Vec::new() }));
+        self.turning = Some(Box::new(Turning {
+            held: None,
+            format: format.clone(),
+            writer: None,
+            owed: Vec::new(),
+            outer: None,
+        }));
         let ran = self.across_rows(across, access, group, shards, binary).await;
         let turned = self.turn_rows();
         self.turning = None;
@@ -361,16 +370,31 @@ impl Session {
         shards: Vec<ShardId>,
         max: u64,
     ) -> Result<Held, Failure> {
-        self.client.flush().await.map_err(End::Client)?;
-        let held = Some(Held { max, ..Held::default() });
-        self.turning =
-            Some(Box::new(Turning { held, format: Format::Binary, writer: None, owed: Vec::new() }));
+        self.begin_holding(max).await?;
         let ran = self.across_rows(across, Access::ReadPrimary, group, shards, false).await;
-        let turned = self.turn_rows();
-        let held = self.turning.take().and_then(|turning| turning.held);
+        let held = self.end_holding();
         ran?;
-        turned?;
-        Ok(held.unwrap_or_default())
+        Ok(held?)
+    }
+
+    /// Holds what is said to the client from now on: of rows up to so many bytes, of all else notices alone.
+    pub(super) async fn begin_holding(&mut self, max: u64) -> Result<(), Failure> {
+        self.flush_rows().await?;
+        let held = Some(Held { max, ..Held::default() });
+        let outer = self.turning.take();
+        self.turning =
+            Some(Box::new(Turning { held, format: Format::Binary, writer: None, owed: Vec::new(), outer }));
+        Ok(())
+    }
+
+    /// The rows that were held. Errors: something can't be read.
+    pub(super) fn end_holding(&mut self) -> Result<Held, ClientError> {
+        let turned = self.turn_rows();
+        let held = self.turning.take().and_then(|turning| {
+            self.turning = turning.outer;
+            turning.held
+        });
+        turned.map(|()| held.unwrap_or_default())
     }
 
     /// Writes rows to the client, as a COPY if they are to be one.

@@ -1,4 +1,4 @@
-//! SQL cursors: they live on the server of the transaction that declared them.
+//! SQL cursors of one shard: they live on the server of the transaction that declared them.
 
 use super::Session;
 use super::transaction::Answer;
@@ -15,19 +15,19 @@ impl Session {
         }
     }
 
-    /// Where a FETCH, MOVE or CLOSE goes: to the server that has the cursor, or any in hand if none has.
-    pub(super) fn cursor_shard(&self, text: &str) -> Result<Option<ShardRef>, ClientError> {
+    /// Where a FETCH, MOVE or CLOSE goes: to the server that has the cursor, or any in hand if none has. `None` if it is of
+    /// several shards.
+    pub(super) fn cursor_shard(&self, text: &str) -> Option<ShardRef> {
+        if self.own_cursor(text).is_some() {
+            return None;
+        }
         let mut held: Vec<_> = self.shards_with_cursors().collect();
         held.extend(self.servers.iter().map(|participant| participant.shard));
-        held.sort_by_key(|place| (place.group.0, place.shard.0));
-        held.dedup();
+        held.sort_unstable();
         let first = self.servers.first().map(|participant| participant.shard).or(held.first().copied());
         match cursor_name(text) {
-            None if held.len() > 1 => {
-                Err(ClientError::error("0A000", "CLOSE ALL over several shards is not supported yet"))
-            }
-            None => Ok(first),
-            Some(name) => Ok(self.portal_shard(name.as_bytes()).or(first)),
+            None => first,
+            Some(name) => self.portal_shard(name.as_bytes()).or(first),
         }
     }
 

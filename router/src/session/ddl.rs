@@ -8,6 +8,7 @@
 mod alike;
 mod apart;
 mod asking;
+mod filled;
 mod turns;
 mod within;
 
@@ -43,14 +44,14 @@ pub struct Changed {
 
 /// What a server said to a command.
 #[derive(Default)]
-struct Said {
+pub(super) struct Said {
     tag: String,
     /// NoticeResponses, whole.
-    notices: Buffer,
+    pub(super) notices: Buffer,
     /// Rows, where it was a question of ours.
-    rows: Vec<TextRow>,
+    pub(super) rows: Vec<TextRow>,
     /// An ErrorResponse's body.
-    error: Option<Vec<u8>>,
+    pub(super) error: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -90,11 +91,12 @@ impl Session {
         let objects = self.objects_of(text)?;
         let tag = match objects.way {
             Way::Apart => Box::pin(self.apart(&objects, text)).await?,
+            Way::ApartIfAlone if self.transaction.is_none() => Box::pin(self.apart(&objects, text)).await?,
             // Postgres has words for it.
             Way::InBlock if self.transaction.is_none() => Box::pin(self.not_in_block(&objects, text)).await?,
-            Way::Together | Way::InBlock => {
+            Way::Together | Way::InBlock | Way::ApartIfAlone => {
                 let opened = self.open_together();
-                let done = Box::pin(self.together(&objects, text)).await;
+                let done = Box::pin(self.made(&objects, text)).await;
                 self.close_together(opened, done).await?
             }
         };

@@ -215,7 +215,10 @@ impl Session {
         plan: &Plan,
     ) -> Result<Option<ShardRef>, ClientError> {
         if plan.command == crate::sql::command::Command::Cursor {
-            return self.cursor_shard(text);
+            return Ok(self.cursor_shard(text));
+        }
+        if let Some(cursor) = &plan.current_of {
+            return Ok(self.portal_shard(cursor.as_bytes()));
         }
         if may_be { hinted::place(&self.database.maps, plan, text) } else { Ok(None) }
     }

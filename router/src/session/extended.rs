@@ -4,6 +4,7 @@ use super::batch::{Batch, Item};
 use super::caching::Asked;
 use super::cure::{Exchanged, left};
 use super::decide::first_shard;
+use super::listed::Spliced;
 use super::parameters::with_values;
 use super::pieces::{bound_here, may_copy_in};
 use super::relay::{Capture, Exchange, Outcome, Relay, Step};
@@ -89,7 +90,7 @@ impl Session {
 
     /// The one shard that a whole batch can run on as it came; `None` if it must be taken apart.
     pub(super) fn one_place(&mut self, batch: &Batch) -> Option<(ShardRef, Access)> {
-        if !batch.sync || self.transaction.as_ref().is_some_and(|t| !t.explicit) {
+        if !batch.sync || self.transaction.as_ref().is_some_and(|t| !t.explicit || t.across.is_any()) {
             return None;
         }
         let mut shard: Option<ShardRef> = None;
@@ -97,6 +98,7 @@ impl Session {
         let mut access = Access::Read;
         for item in &batch.items {
             let (plan, place) = match item {
+                Item::Bind { statement, .. } if statement.plan.explained().is_some() => return None,
                 Item::Bind { statement, target, .. } => match target.as_ref().ok()? {
                     Target::One(place) => (&statement.plan, Some(*place)),
                     Target::Any(g) => {
@@ -284,6 +286,7 @@ impl Session {
         let tells_tags = self.wants_tags();
         let server = &mut self.servers[index].lease;
         let mut exchange = exchange.moving(moved).hiding_parameters(hides).telling_tags(tells_tags);
+        exchange = exchange.splicing(Spliced::of(items));
         let handle = &self.registration.handle;
         let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange, handle);
         let relay = relay.capturing(capture);
@@ -328,6 +331,9 @@ impl Session {
         }
         let index = self.servers.iter().position(|p| p.shard == shard).unwrap_or(index);
         self.follow(index, outcome.status);
+        if failed && Spliced::is_in(items) {
+            Box::pin(self.relearn(outcome.error)).await;
+        }
         Ok(failed)
     }
 
@@ -398,6 +404,7 @@ impl Session {
             if let Ok(Some(assigned)) = self.assigned(&statement.plan, Some((&params, &statement.types))) {
                 self.note_assigned(shard, assigned);
             }
+            self.note_path(&statement.plan, Some((&params, &statement.types)));
             let text = with_values(&statement.text, &statement.types, &params);
             self.set_config_everywhere(shard, text).await;
         }

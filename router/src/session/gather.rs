@@ -5,11 +5,13 @@
 //! stream from the shards into the engine's COPY; what is held here is a piece of that, and a shard that is ahead waits.
 
 mod engine;
-mod pull;
+mod explained;
+pub(super) mod pull;
 
 use super::across::Cancels;
 use super::asked::{Window, shard_messages};
 use super::relay::{MAX_AHEAD, move_position, position_in};
+use super::servers::Participant;
 use super::simple::Failure;
 use super::{End, Session};
 use crate::error::ClientError;
@@ -20,6 +22,7 @@ use crate::plan::{Access, Tier};
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
 use engine::Engine;
+pub(super) use engine::described;
 use shardway_pool::frame;
 use std::future::poll_fn;
 use std::io;
@@ -162,10 +165,11 @@ impl Session {
         }
         able.sort_unstable();
         able.dedup();
-        let held = |wrote: bool| {
-            self.servers.iter().find(|p| p.wrote == wrote && able.contains(&p.shard)).map(|p| p.shard)
+        let held = |fits: fn(&Participant) -> bool| {
+            self.servers.iter().find(|p| fits(p) && able.contains(&p.shard)).map(|p| p.shard)
         };
-        if let Some(shard) = held(false) {
+        // One that has seen some can't prepare any more.
+        if let Some(shard) = held(|p| p.unpreparable).or_else(|| held(|p| !p.wrote)) {
             return shard;
         }
         self.next_shard = self.next_shard.wrapping_add(1);
@@ -230,8 +234,14 @@ impl Session {
                 return Err(ClientError::from(error).into());
             }
         }
-        let plain =
-            Scatter { group: gather.group, sql: String::new(), order: Vec::new(), limit: None, offset: None };
+        let plain = Scatter {
+            group: gather.group,
+            sql: String::new(),
+            order: Vec::new(),
+            limit: None,
+            offset: None,
+            locks: None,
+        };
         let all = Window { skip: 0, left: None };
         let total = self.merge(&[parts.engine], &plain, all, false).await;
         total.map_err(|failure| self.reworded(failure, gather, |position| gather.position(position)))
@@ -273,6 +283,15 @@ impl Session {
         }
         let drained = self.drain(&parts.all).await;
         cancels.arrived().await;
+        if self.transaction.is_none() && !done {
+            for &index in parts.all.iter().filter(|index| **index != parts.engine) {
+                let source = &mut self.servers[index].lease;
+                if source.status != b'I' && source.outstanding == 0 {
+                    // Should it fail the server is not clean, and is closed.
+                    let _ = source.run("ROLLBACK").await;
+                }
+            }
+        }
         let engine = &mut self.servers[parts.engine].lease;
         let undone = match (self.transaction.is_some(), done) {
             (true, true) => engine.run_each(engine::BACK).await,

@@ -53,6 +53,7 @@ UNION ALL SELECT 'cursor', name, NULL, NULL FROM pg_catalog.pg_cursors WHERE is_
 UNION ALL (SELECT 'table', c.relname, a.attname, a.atttypid::pg_catalog.text FROM pg_catalog.pg_class c \
  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
  WHERE pg_catalog.pg_my_temp_schema() <> 0 AND c.relnamespace = pg_catalog.pg_my_temp_schema() \
+ AND c.relname NOT LIKE 'shardway %' \
  ORDER BY c.oid, a.attnum)";
 
 /// How long a server may take to be cleaned up behind its client.

@@ -17,16 +17,19 @@ mod cure;
 mod cursors;
 mod ddl;
 mod decide;
+mod explain;
 mod extended;
 mod gather;
 mod kept;
 mod lane;
 mod limit;
+mod listed;
 mod listen;
 mod meter;
 mod parameters;
 mod patience;
 mod pieces;
+mod portals;
 mod prepared;
 mod queued;
 mod quick;
@@ -35,6 +38,7 @@ mod row_shape;
 mod savepoints;
 mod scatter;
 mod servers;
+mod setval;
 mod simple;
 mod spread;
 mod sql_prepared;
@@ -69,11 +73,13 @@ use shardway_pool::cancel::BackendKey;
 use shardway_pool::frame::{self, HEADER};
 use shardway_pool::settings::Settings;
 use shardway_pool::shard::{ReadBarrier, Server};
+use shardway_pool::stream::Watch;
 use shardway_pool::wire::Wire;
 use shardway_pool::{Lease, Pool};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -189,6 +195,8 @@ pub struct Session {
     leased: Option<(ShardRef, Lease)>,
     /// Characters of the client's text in front of the statement that runs.
     moved: usize,
+    /// What the text that is sent next has put in.
+    spliced: Option<Box<listed::Spliced>>,
     /// The mark of what the running statement or transaction writes.
     mark: Option<WriteMark>,
     /// A server was lost while it wrote: nobody knows what it did.
@@ -218,6 +226,23 @@ const MAX_MESSAGE: usize = frame::MAX_MESSAGE;
 
 /// The Sync message.
 const SYNC: &[u8] = b"S\0\0\0\x04";
+
+/// How often a client whose statement takes long is looked after.
+const LOOKED_AFTER: Duration = Duration::from_secs(1);
+
+/// Ends when a client has hung up and what it asked for still goes on: nobody wants that any more, and the server that it
+/// waits for may never answer. Who asks for something and leaves at once gets it done.
+async fn hung_up(client: Watch) -> End {
+    let mut before = false;
+    loop {
+        tokio::time::sleep(LOOKED_AFTER).await;
+        let now = client.has_hung_up();
+        if before && now {
+            return End::Client(io::ErrorKind::ConnectionAborted.into());
+        }
+        before = now;
+    }
+}
 
 impl Session {
     /// A session for a client that has logged in.
@@ -270,6 +295,7 @@ impl Session {
             queued: None,
             leased: None,
             moved: 0,
+            spliced: None,
             mark: None,
             outcome_unknown: false,
             is_query: false,
@@ -339,6 +365,7 @@ impl Session {
     /// A turn, unless there are orders: one to hold still stops it where it is.
     async fn ordered_turn(&mut self, work: Option<Work>) -> Result<(), End> {
         let handle = self.registration.handle.clone();
+        let watch = self.client.stream.watch();
         // On the heap while it lasts: an idle client waits in the fast lane.
         let mut turn = Box::pin(async {
             if self.fails_apart() {
@@ -350,8 +377,12 @@ impl Session {
             }
             if self.has_doubts() { self.settle_doubts().await } else { Ok(()) }
         });
+        let mut gone = pin!(hung_up(watch));
         poll_fn(|cx| match handle.poll_orders() {
-            Poll::Ready(Ok(())) => turn.as_mut().poll(cx),
+            Poll::Ready(Ok(())) => match turn.as_mut().poll(cx) {
+                Poll::Pending => gone.as_mut().poll(cx).map(Err),
+                done => done,
+            },
             Poll::Ready(Err(reason)) => Poll::Ready(Err(End::Fatal(reason.error()))),
             Poll::Pending => {
                 handle.rests();

@@ -337,33 +337,36 @@ impl Session {
         &self,
         plan: &Plan,
         values: Option<(&Params<'_>, &[u32])>,
-    ) -> Result<Option<Vec<(String, String)>>, ClientError> {
-        let Some(SettingCall::Session(all)) = &plan.setting else { return Ok(None) };
-        let unread = || {
-            ClientError::error(
-                "0A000",
-                "the value that set_config sets must be a constant, or a parameter of type text",
-            )
+    ) -> Result<Option<Vec<Set>>, ClientError> {
+        let all = match &plan.setting {
+            Some(SettingCall::Session(all)) => all,
+            Some(SettingCall::Local { search_path: Some(path) }) => {
+                return read_setting(path, values).map(|_| None);
+            }
+            _ => return Ok(None),
         };
         let mut read = Vec::with_capacity(all.len());
-        for Assigned { name, value } in all {
-            let value = match value {
-                SettingValue::Text(text) => text.clone(),
-                SettingValue::Param(n) => {
-                    values.and_then(|(params, types)| text_param(params, types, *n)).ok_or_else(unread)?
-                }
-            };
+        for Assigned { name, value, if_known } in all {
+            let value = read_setting(value, values)?;
             self.check_setting(name, Some(&value))?;
-            read.push((name.clone(), value));
+            read.push(Set { name: name.clone(), value, if_known: *if_known });
         }
         Ok(Some(read))
     }
 
+    /// A set_config of the search path ran: inside of a transaction, what comes next is understood by it.
+    pub(super) fn note_path(&mut self, plan: &Plan, values: Option<(&Params<'_>, &[u32])>) {
+        let Some(path) = plan.setting.as_ref().and_then(SettingCall::search_path) else { return };
+        if self.transaction.is_some()
+            && let Ok(path) = read_setting(path, values)
+        {
+            self.path = SearchPath::parse(&path, &self.user).into();
+        }
+    }
+
     /// set_config(…, false) ran on a server: it stays with the client, and is known to be in place there.
-    pub(super) fn note_assigned(&mut self, ran: ShardRef, assigned: Vec<(String, String)>) {
-        let record = |settings: &mut Settings| {
-            assigned.iter().for_each(|(name, value)| settings.set_value(name, value))
-        };
+    pub(super) fn note_assigned(&mut self, ran: ShardRef, assigned: Vec<Set>) {
+        let record = |settings: &mut Settings| assigned.iter().for_each(|set| set.record(settings));
         if self.transaction.is_some() {
             return self.settings_in_transaction(record);
         }
@@ -431,6 +434,41 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+/// A parameter that set_config sets for the session.
+pub(super) struct Set {
+    name: String,
+    value: String,
+    /// Only where there is such a parameter.
+    if_known: bool,
+}
+
+impl Set {
+    fn record(&self, settings: &mut Settings) {
+        let Self { name, value, if_known } = self;
+        if *if_known {
+            let (name, value) = (quote(name), quote(value));
+            let command = format!(
+                "SELECT pg_catalog.set_config(name, {value}, false) FROM pg_catalog.pg_settings WHERE name = {name}"
+            );
+            settings.set(&self.name, command, Some(self.value.clone()));
+        } else {
+            settings.set_value(name, value);
+        }
+    }
+}
+
+/// A value that set_config is given. Errors: one that can't be read here.
+fn read_setting(value: &SettingValue, values: Option<(&Params<'_>, &[u32])>) -> Result<String, ClientError> {
+    match value {
+        SettingValue::Text(text) => Some(text.clone()),
+        SettingValue::Param(n) => values.and_then(|(params, types)| text_param(params, types, *n)),
+    }
+    .ok_or_else(|| {
+        let message = "the value that set_config sets must be a constant, or a parameter of type text";
+        ClientError::error("0A000", message)
+    })
 }
 
 /// A parameter's text; `None` if it is NULL, or in the binary form of another type than text.

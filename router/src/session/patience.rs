@@ -55,6 +55,11 @@ impl Streams {
         }
     }
 
+    /// Whether one of them is, or was, a large one.
+    pub fn any(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What the client copies is through.
     pub fn end_of_copy(&mut self, client: &Stream) {
         if let Some([_, copy]) = self.0.take().as_deref_mut() {

@@ -2,16 +2,18 @@
 
 use super::Session;
 use super::batch::{Batch, Item};
+use super::explain::placed_by_hint;
 use super::extended::Progress;
 use super::listen::changes_listening;
 use super::parameters::sets;
+use super::portals::needs_portal;
 use super::prepared::Prepared;
 use super::simple::Failure;
 use super::transaction::Transaction;
 use crate::error::ClientError;
 use crate::plan::copy::CopyPlan;
 use crate::plan::locate::Target;
-use crate::plan::{Access, Plan};
+use crate::plan::{Access, Plan, Tier};
 use crate::reply;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
@@ -69,7 +71,13 @@ impl Session {
         let deals = deals || batch.items.iter().any(spread);
         let sets = sets_before_others(&batch.items) || !batch.sync && batch.items.iter().any(binds_setting);
         let goes_on = !batch.sync && binds().next().is_some();
-        writes || listens || deals || sets || goes_on || executes_apart(&batch.items)
+        writes
+            || listens
+            || deals
+            || sets
+            || goes_on
+            || executes_apart(&batch.items)
+            || has_portals(&batch.items)
     }
 
     /// One statement's messages, or a message that belongs to none, with its lines in the audit log if it is to have some.
@@ -105,11 +113,23 @@ impl Session {
             _ => None,
         });
         let Some((at, statement, target, key)) = bind else { return self.unbound(bytes, items).await };
+        self.bind_elsewhere(items).await?;
+        if let (Command::Cursor, Some(command)) = (&statement.plan.command, self.own_cursor(&statement.text))
+        {
+            Box::pin(self.cursor_piece(&command, bytes, items)).await?;
+            return Ok(false);
+        }
         if statement.plan.command == Command::Execute {
             return self.execute_piece(&statement, bytes, items).await;
         }
         if !self.is_servers(&statement.plan.command) {
             return self.control_piece(&statement, items).await;
+        }
+        if let Some(explained) = statement.plan.explained() {
+            let hint = placed_by_hint(&target);
+            let tier = Box::pin(self.explain_extended(&statement, explained, hint, bytes, items)).await?;
+            self.count(tier);
+            return Ok(false);
         }
         let target = match target {
             Ok(target) => target,
@@ -125,6 +145,13 @@ impl Session {
                 self.end_write().await;
                 done?;
                 self.count(statement.plan.tier);
+                Ok(false)
+            }
+            Target::Everywhere(_) if statement.plan.setval.is_some() => {
+                if let Some(setval) = &statement.plan.setval {
+                    Box::pin(self.setval_extended(setval, &statement, bytes, items)).await?;
+                }
+                self.count(Tier::Scatter);
                 Ok(false)
             }
             Target::Several(group, shards) if statement.plan.copy.is_some() => {
@@ -159,6 +186,14 @@ impl Session {
         tag: u8,
         portal: &[u8],
     ) -> Result<bool, Failure> {
+        if self.has_portal(portal) {
+            let max_rows = match items {
+                [Item::Portal { max_rows, .. }, ..] => *max_rows,
+                _ => 0,
+            };
+            Box::pin(self.portal_message(tag, portal, max_rows)).await?;
+            return Ok(false);
+        }
         match self.portal_shard(portal) {
             Some(shard) => self.unit(shard, Access::ReadPrimary, bytes, items, false, None).await,
             // Closing what is not there is no error.
@@ -184,6 +219,11 @@ impl Session {
         }
         if !self.is_servers(&statement.plan.command) {
             self.describe_control(items);
+            return Ok(false);
+        }
+        if let (Command::Cursor, Some(command)) = (&statement.plan.command, self.own_cursor(&statement.text))
+        {
+            Box::pin(self.cursor_piece(&command, bytes, items)).await?;
             return Ok(false);
         }
         let shard = super::decide::first_shard(crate::plan::hinted::group(&statement.plan));
@@ -267,6 +307,25 @@ fn piece_end(items: &[Item], at: usize) -> usize {
         }
     }
     items.len()
+}
+
+/// Whether a portal over several shards stays: it lives in a transaction.
+fn has_portals(items: &[Item]) -> bool {
+    let mut at = 0;
+    while at < items.len() {
+        let end = piece_end(items, at);
+        let stays = |item: &Item| {
+            let Item::Bind { statement, target: Ok(Target::Several(..)), .. } = item else { return false };
+            let plan = &statement.plan;
+            let reads = plan.copy.is_none() && plan.command == Command::Plannable;
+            reads && plan.across().is_some_and(|across| needs_portal(across, &items[at..end]))
+        };
+        if items[at..end].iter().any(stays) {
+            return true;
+        }
+        at = end;
+    }
+    false
 }
 
 /// Whether a portal is executed in another piece than the one that binds it.

@@ -2,6 +2,7 @@
 
 use super::row_shape::RowShape;
 use crate::plan::Plan;
+use crate::plan::listed::Splice;
 use crate::plan_cache::{Planning, SearchPath};
 use crate::sql::scan::Literal;
 use shardway_pool::prepared::StatementId;
@@ -32,11 +33,36 @@ pub struct Prepared {
     pub may_hint: bool,
     /// Body of the Parse message behind the name: text, number of types, types.
     pub parse_tail: Box<[u8]>,
+    /// What servers are given, where that is not just this.
+    pub told: Option<Box<Told>>,
     /// What servers hold of it: shared by all that have its number.
     pub served: Arc<Served>,
 }
 
+/// A text that servers are given in the place of the client's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Body of the Parse message behind the name.
+    pub tail: Box<[u8]>,
+    /// What it has that the client's has not.
+    pub splices: Vec<Splice>,
+}
+
+impl Told {
+    /// Of a text with this plan; `tail` is the client's.
+    pub fn of(plan: &Plan, text: &str, tail: &[u8]) -> Option<Box<Self>> {
+        let (sql, splices) = plan.listed.as_ref()?.put_into(text)?;
+        let types = tail.get(text.len()..)?;
+        Some(Box::new(Self { tail: [sql.as_bytes(), types].concat().into(), splices }))
+    }
+}
+
 impl Prepared {
+    /// What servers are given: body of the Parse message behind the name.
+    pub fn tail(&self) -> &[u8] {
+        self.told.as_ref().map_or(&self.parse_tail, |told| &told.tail)
+    }
+
     /// Servers must hold this version of it.
     pub fn version(&self) -> u32 {
         self.served.version.load(Ordering::Relaxed)
@@ -55,6 +81,7 @@ impl Prepared {
             path: self.path.clone(),
             may_hint: self.may_hint,
             parse_tail: self.parse_tail.clone(),
+            told: self.told.clone(),
             served: Arc::new(Served { shape: shape.into(), ..Served::default() }),
         }
     }

@@ -4,8 +4,9 @@
 //! dropped, what it asked for and no server was asked (a Parse that the server had already) is put in. A client
 //! that does not read stops the reading from its server; nothing is held beyond one buffer.
 
-use super::cure::Ailment;
+use super::cure::{Ailment, left};
 use super::limit::Limit;
+use super::listed::Spliced;
 use super::patience::{Sender, Streams};
 use super::{End, SYNC};
 use crate::error::ClientError;
@@ -125,6 +126,8 @@ pub struct Exchange {
     discarding: bool,
     /// Characters of the client's text in front of what the server got: positions in errors count them.
     moved: usize,
+    /// What the server's texts have that the client's have not.
+    spliced: Option<Box<Spliced>>,
     opening: Opening,
     /// A described statement's parameters are not the client's.
     hides_parameters: bool,
@@ -165,6 +168,7 @@ impl Exchange {
             lost: None,
             discarding: false,
             moved: 0,
+            spliced: None,
             opening: Opening::No,
             hides_parameters: false,
             tags: None,
@@ -221,6 +225,18 @@ impl Exchange {
     pub fn moving(mut self, characters: usize) -> Self {
         self.moved = characters;
         self
+    }
+
+    /// Errors' positions count in texts that have something put in.
+    #[must_use]
+    pub(super) fn splicing(mut self, spliced: Option<Box<Spliced>>) -> Self {
+        self.spliced = spliced;
+        self
+    }
+
+    /// Whether they do.
+    pub(super) fn is_spliced(&self) -> bool {
+        self.spliced.is_some()
     }
 
     /// A described statement has no parameters, whatever the server says.
@@ -289,22 +305,35 @@ impl<'a> Relay<'a> {
 
     /// Passes on what there is; ready at ReadyForQuery.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
-        let polled = if self.at.lost.is_some() { self.poll_rest(cx) } else { self.poll_on(cx) };
-        let polled = match polled {
-            Poll::Ready(Err(Broken::Server { cause, torn }))
-                if self.at.copying > 0 && self.at.copied_some =>
-            {
+        let mut polled = if self.at.lost.is_some() { self.poll_rest(cx) } else { self.poll_on(cx) };
+        if polled.is_pending() {
+            return polled;
+        }
+        if self.at.copied_some {
+            polled = self.poll_after_copy(polled, cx);
+        }
+        if self.at.streams.any() && polled.is_ready() {
+            // However it ended, nobody waits for much any more.
+            self.at.streams.end(&self.server.wire.stream, &self.client.stream);
+        }
+        polled
+    }
+
+    /// What a COPY came to: should the server be lost, the client's message that was cut short by it is read to its end first.
+    #[cold]
+    fn poll_after_copy(
+        &mut self,
+        polled: Poll<Result<Outcome, Broken>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Outcome, Broken>> {
+        match polled {
+            Poll::Ready(Err(Broken::Server { cause, torn })) if self.at.copying > 0 => {
                 self.at.lost = Some((cause, torn));
                 self.at.streams.end(&self.server.wire.stream, &self.client.stream);
                 self.poll_rest(cx)
             }
             polled => polled,
-        };
-        if polled.is_ready() {
-            // However it ended, nobody waits for much any more.
-            self.at.streams.end(&self.server.wire.stream, &self.client.stream);
         }
-        polled
     }
 
     /// The server is lost in the middle of a message of the client's: the rest of that is taken, since it is no message by
@@ -540,9 +569,10 @@ impl<'a> Relay<'a> {
                 }
                 Ok(if let Some(instead) = self.verdict(code) {
                     Keep::Instead(instead)
-                } else if self.at.moved > 0 {
+                } else if self.at.moved > 0 || self.at.spliced.is_some() {
                     let body = &self.server.wire.input.filled()[at + HEADER..at + len];
-                    Keep::Instead(move_position(body, self.at.moved))
+                    let located = self.at.spliced.as_ref().map(|s| s.located(body, left(self.script)));
+                    Keep::Instead(move_position(located.as_deref().unwrap_or(body), self.at.moved))
                 } else {
                     Keep::Yes
                 })

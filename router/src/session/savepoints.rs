@@ -20,6 +20,8 @@ pub struct Savepoint {
     path: Arc<SearchPath>,
     /// How many LISTENs and UNLISTENs there were.
     listens: usize,
+    /// How many portals over several shards there had been.
+    portals: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +88,8 @@ impl Session {
         let path = self.path.clone();
         let Some(transaction) = &mut self.transaction else { return };
         let (at, settings) = (transaction.prelude.len(), transaction.settings.clone());
-        let listens = transaction.listens.len();
-        transaction.savepoints.push(Savepoint { name, at, settings, path, listens });
+        let (listens, portals) = (transaction.listens.len(), transaction.across.mark());
+        transaction.savepoints.push(Savepoint { name, at, settings, path, listens, portals });
         transaction.tell_joining(text);
     }
 
@@ -108,6 +110,7 @@ impl Session {
         transaction.prelude.truncate(savepoint.at + 1);
         transaction.settings.clone_from(&savepoint.settings);
         transaction.listens.truncate(savepoint.listens);
+        transaction.across.go_back_to(savepoint.portals);
         transaction.failed = false;
         self.path = savepoint.path.clone();
     }

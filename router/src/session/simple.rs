@@ -3,7 +3,9 @@
 use super::caching::Asked;
 use super::copying::Protocol;
 use super::decide::{Decided, Decision};
+use super::explain::placed_by_hint;
 use super::kept::no_blocks;
+use super::listed::{Spliced, with_lists};
 use super::listen::changes_listening;
 use super::parameters::sets;
 use super::relay::{Capture, Exchange, Relay};
@@ -152,12 +154,23 @@ impl Session {
         if plan.command == Command::ListeningChannels {
             self.describe_channels();
         }
+        if plan.command == Command::Cursor
+            && let Some(command) = self.own_cursor(text)
+        {
+            Box::pin(self.cursor_simple(&command)).await?;
+            return Ok(OURS);
+        }
         if self.control(&plan, text).await? {
             return Ok(OURS);
         }
         if plan.command == Command::Execute {
             let failed = self.sql_execute(text, hinted(&target)).await?;
             return Ok(Ran { ready: false, failed });
+        }
+        if let Some(explained) = plan.explained() {
+            let tier = Box::pin(self.explain_simple(explained, placed_by_hint(&target), text)).await?;
+            self.count(tier);
+            return Ok(OURS);
         }
         if plan.command == Command::Explain
             && let Some(failed) = Box::pin(self.explain_execute(text)).await?
@@ -182,6 +195,14 @@ impl Session {
             }
             Target::Several(group, shards) => {
                 let tier = match plan.across() {
+                    Some(across) if matches!(plan.command, Command::Declare { .. }) => {
+                        Box::pin(self.declare_simple(&plan, (group, shards), text)).await?;
+                        across.tier()
+                    }
+                    Some(Across::Scatter(scatter)) if scatter.locks_some() => {
+                        Box::pin(self.locked_simple(scatter, (group, shards), text)).await?;
+                        Tier::Scatter
+                    }
                     Some(Across::Spread(spread)) => {
                         Box::pin(self.spread_simple(&plan, spread, text, shards)).await?
                     }
@@ -198,6 +219,13 @@ impl Session {
                 self.count(plan.tier);
                 Ok(OURS)
             }
+            Target::Everywhere(_) if plan.setval.is_some() => {
+                if let Some(setval) = &plan.setval {
+                    Box::pin(self.setval_simple(setval)).await?;
+                }
+                self.count(Tier::Scatter);
+                Ok(OURS)
+            }
             Target::Everywhere(_) if plan.copy.is_some() => {
                 self.copy(&plan, text, Protocol::Simple).await?;
                 self.count(Tier::Scatter);
@@ -208,6 +236,9 @@ impl Session {
                     Ok(shard) => shard,
                     Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
                 };
+                if matches!(plan.command, Command::Declare { .. }) {
+                    self.check_declared(text, Some(shard)).await?;
+                }
                 if plan.leaves || plan.unpreparable || self.holds_anything() {
                     let index = self.acquire(shard, plan.access).await?;
                     self.doubt_by(index, &plan, text);
@@ -237,7 +268,8 @@ impl Session {
                         self.holding = assigned.is_some();
                         self.begin_write(&plan, key.as_deref()).await;
                         let looks = self.only_looks(shard, std::iter::once(plan.command == Command::Show));
-                        let done = self.forward(shard, plan.access, message, ready, None).await;
+                        let told = with_lists(text, std::iter::once((0..text.len(), &*plan)));
+                        let done = self.forward_told(shard, plan.access, message, told, ready).await;
                         if looks {
                             self.only_looked(shard);
                         }
@@ -254,6 +286,7 @@ impl Session {
                     self.declared(text, shard);
                 }
                 if plan.setting.is_some() && !failed {
+                    self.note_path(&plan, None);
                     self.set_config_everywhere(shard, Some(text.to_owned())).await;
                 }
                 self.after_ddl(&plan).await;
@@ -275,6 +308,23 @@ impl Session {
         }
     }
 
+    /// Sends a message to a shard as it came, or as `told` has it, and its answer to the client. Whether the answer is an
+    /// error.
+    async fn forward_told(
+        &mut self,
+        shard: ShardRef,
+        access: Access,
+        message: &Buffer,
+        told: Option<(Buffer, Box<Spliced>)>,
+        ready: Ready,
+    ) -> Result<bool, Failure> {
+        let Some((message, spliced)) = told else {
+            return self.forward(shard, access, message, ready, None).await;
+        };
+        self.spliced = Some(spliced);
+        self.forward(shard, access, &message, ready, None).await
+    }
+
     /// Sends a message as it came to a shard, and its answer to the client. Whether the answer is an error.
     pub(super) async fn forward(
         &mut self,
@@ -284,6 +334,7 @@ impl Session {
         ready: Ready,
         capture: Option<&mut Capture>,
     ) -> Result<bool, Failure> {
+        let spliced = self.spliced.take();
         let index = self.acquire(shard, access).await?;
         let limit = self.statement_limit();
         let server = &mut self.servers[index].lease;
@@ -295,6 +346,7 @@ impl Session {
         let tells_tags = self.trail.as_ref().is_some_and(|trail| trail.wants_tags());
         let mut exchange =
             Exchange::simple(ready == Ready::Servers).moving(self.moved).telling_tags(tells_tags);
+        exchange = exchange.splicing(spliced);
         let handle = &self.registration.handle;
         let relay = Relay::new(&mut self.client, server, &mut self.script, &mut exchange, handle);
         let relay = relay.capturing(capture);
@@ -312,6 +364,9 @@ impl Session {
                     Box::pin(self.settle_notifications()).await;
                 }
                 self.follow(index, outcome.status);
+                if exchange.is_spliced() && outcome.error.is_some() {
+                    Box::pin(self.relearn(outcome.error)).await;
+                }
                 Ok(outcome.error.is_some())
             }
             Err(broken) => Err(Failure::Statement(self.broken(index, broken)?)),
@@ -359,7 +414,8 @@ impl Session {
                 self.begin_write(&decision.plan, decision.key.as_deref()).await;
             }
             let ready = if self.listening.is_some() { Ready::Ours } else { Ready::Servers };
-            let done = self.forward(shard, access, message, ready, None).await;
+            let told = with_lists(text, statements.iter().map(|(range, d)| (range.clone(), &*d.plan)));
+            let done = self.forward_told(shard, access, message, told, ready).await;
             self.end_write().await;
             done?;
             for (_, decision) in &statements {
@@ -459,7 +515,7 @@ impl Session {
                     | Command::Ddl
                     | Command::Utility
                     | Command::Temporary
-            );
+            ) && plan.explained().is_none();
             // What comes behind it may mean other tables.
             let changes = matches!(plan.command, Command::Ddl | Command::Utility | Command::Temporary);
             let shadows = self.with_planning(|planning| {
@@ -582,7 +638,7 @@ pub(super) fn everywhere(plan: &Plan) -> ClientError {
 /// Whether a statement needs the transaction that Postgres makes of a text of several.
 fn must_hold_together(plan: &Plan) -> bool {
     let local = matches!(plan.command, Command::SetLocal { .. }) || plan.setting.is_some();
-    let local = local || changes_listening(plan);
+    let local = local || changes_listening(plan) || matches!(plan.command, Command::Declare { .. });
     local || plan.access == Access::Write && !matches!(plan.route, Route::Refuse(_))
 }
 

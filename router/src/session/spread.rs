@@ -6,6 +6,8 @@
 
 mod answers;
 mod copied;
+mod counts;
+mod explained;
 mod fed;
 mod moved;
 mod wording;
@@ -26,6 +28,8 @@ use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::literal::string_value;
 use crate::sql::scan::{Literal, Scan};
 use answers::{Answers, Collected, Order, Place};
+use counts::Counts;
+pub(super) use fed::values_of;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::ShardId;
@@ -132,7 +136,9 @@ impl Session {
         self.answer_before_bind(bytes, &items[..asked.bind]).await?;
         let params = Params::parse(asked.params)
             .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
-        let bound = Bound { types: &statement.types, bind: asked.params, params, describes: asked.describes };
+        let held = asked.limited && spread.returns;
+        let describes = asked.describes || held;
+        let bound = Bound { types: &statement.types, bind: asked.params, params, describes };
         let write = Write {
             plan: &statement.plan,
             spread,
@@ -140,9 +146,51 @@ impl Session {
             literals: &statement.literals,
             bound: Some(bound),
         };
+        if held {
+            return Box::pin(self.spread_held(&write, shards, params, &items[asked.bind..])).await;
+        }
         let tier = self.spread_whole(&write, shards).await?;
         self.closed(asked.closes);
         Ok(tier)
+    }
+
+    /// The same where rows are asked for a few at a time: the statement runs whole, as in Postgres, and they are held. In a
+    /// transaction.
+    async fn spread_held(
+        &mut self,
+        write: &Write<'_>,
+        shards: Vec<ShardId>,
+        params: Params<'_>,
+        items: &[Item],
+    ) -> Result<Tier, Failure> {
+        if matches!(write.spread.how, How::Fed(_)) {
+            let message = "a portal with a row limit of INSERT … SELECT … RETURNING over several shards is not supported";
+            return Err(ClientError::error("0A000", message).hint("Execute it without a row limit.").into());
+        }
+        let max = self.world.config.routing.gather_max_bytes;
+        self.begin_holding(max).await?;
+        let ran = self.spread_whole(write, shards).await;
+        let held = self.end_holding();
+        let tier = ran?;
+        let verb = if write.spread.verb == "INSERT" { "INSERT 0" } else { write.spread.verb };
+        self.give_held(held?, params.result_formats, verb, items).await?;
+        Ok(tier)
+    }
+
+    /// In the running transaction, as a part of another command: how many rows it wrote, and no word to the client.
+    pub(super) async fn spread_within(
+        &mut self,
+        plan: &Plan,
+        spread: &Spread,
+        text: &str,
+        shards: Vec<ShardId>,
+    ) -> Result<u64, Failure> {
+        let mut scan = Scan::default();
+        // It was scanned before.
+        let _ = scan.run(text);
+        let write = Write { plan, spread, text, literals: &scan.literals, bound: None };
+        write.check_strings()?;
+        self.spread(&write, shards).await
     }
 
     async fn spread_whole(&mut self, write: &Write<'_>, shards: Vec<ShardId>) -> Result<Tier, Failure> {
@@ -156,7 +204,7 @@ impl Session {
             transaction.failed = true;
         }
         let total = self.close_together(opened, done).await?;
-        let verb = write.text_verb();
+        let verb = write.spread.verb;
         let tag = if verb == "INSERT" { format!("INSERT 0 {total}") } else { format!("{verb} {total}") };
         if self.wants_tags() {
             self.audit_answer(Some(vec![tag.clone()]), None);
@@ -196,26 +244,22 @@ impl Session {
             self.say(index, message.filled());
         }
         let places = servers.iter().map(|&index| Place::new(index, worded.clone()));
-        let answers = Answers::new(write, places.collect(), Order::Any);
-        Ok(self.collected(&servers, answers).await?.total())
+        let mut answers = Answers::new(write, places.collect(), Order::Any);
+        if !write.spread.counts {
+            return Ok(self.collected(&servers, answers).await?.total());
+        }
+        let mut counts = Counts::default();
+        let formats = write.bound.as_ref().map_or(&[][..], |bound| bound.params.result_formats);
+        answers.counts = Some((&mut counts, formats));
+        self.collected(&servers, answers).await?;
+        counts.put(&mut self.client.output, formats);
+        Ok(1)
     }
 
     /// INSERT, each shard its rows.
     async fn write_split(&mut self, write: &Write<'_>, split: &Split) -> Result<u64, Failure> {
-        let map = &self.database.maps[write.spread.group.0];
-        let values = write.values();
-        let homes = shards_of_rows(map, &split.pin, &values).map_err(ClientError::from)?;
-        let mut shards = homes.clone();
-        shards.sort_unstable();
-        shards.dedup();
-        let mut rows = vec![Vec::new(); shards.len()];
-        for (row, home) in homes.iter().enumerate() {
-            let at = shards.binary_search(home);
-            let at =
-                at.map_err(|_| ClientError::error("XX000", "the shard of a row is not among those asked"))?;
-            rows[at].push(row);
-        }
-        let keys = if split.key.is_some() { keys_of_rows(&split.pin, &values) } else { Vec::new() };
+        let (shards, rows) = self.dealt(write, split)?;
+        let keys = if split.key.is_some() { keys_of_rows(&split.pin, &write.values()) } else { Vec::new() };
         let servers = self.writers(&self.refs(write.spread.group, shards)).await?;
         let frozen = self.frozen(write.spread, servers[0]).await?;
         let types = self.types_of_repeated(write, servers[0]).await?;
@@ -236,6 +280,27 @@ impl Session {
         let mut answers = Answers::new(write, places, order);
         answers.hidden = usize::from(split.key.is_some());
         Ok(self.collected(&servers, answers).await?.total())
+    }
+
+    /// The shards that get rows of VALUES, and which.
+    fn dealt(
+        &self,
+        write: &Write<'_>,
+        split: &Split,
+    ) -> Result<(Vec<ShardId>, Vec<Vec<usize>>), ClientError> {
+        let map = &self.database.maps[write.spread.group.0];
+        let homes = shards_of_rows(map, &split.pin, &write.values()).map_err(ClientError::from)?;
+        let mut shards = homes.clone();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut rows = vec![Vec::new(); shards.len()];
+        for (row, home) in homes.iter().enumerate() {
+            let at = shards.binary_search(home);
+            let at =
+                at.map_err(|_| ClientError::error("XX000", "the shard of a row is not among those asked"))?;
+            rows[at].push(row);
+        }
+        Ok((shards, rows))
     }
 
     /// A write of a reference table that each shard can run for itself.
@@ -307,12 +372,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the lock that writers of a reference table take, before rows of it are locked on its first shard: a writer
-    /// that has it would wait for the rows, and this transaction, should it write next, for the writer.
-    pub(super) async fn lock_before_rows(&mut self, plan: &Plan, first: ShardRef) -> Result<(), Failure> {
+    /// Takes the lock that writers of a reference table take, before rows of it are locked on a shard: a writer that has it
+    /// would wait for the rows, and this transaction, should it write next, for the writer. It is that of the first shard,
+    /// wherever the rows are.
+    pub(super) async fn lock_before_rows(&mut self, plan: &Plan, at: ShardRef) -> Result<(), Failure> {
         if plan.locks.is_empty() || self.transaction.is_none() {
             return Ok(());
         }
+        let first = ShardRef { shard: ShardId(0), ..at };
         let index = self.acquire(first, Access::ReadPrimary).await?;
         for table in &plan.locks {
             Box::pin(self.lock_copies(table, &[index])).await?;
@@ -390,18 +457,6 @@ impl Session {
     }
 }
 
-impl Write<'_> {
-    /// The word that its tag begins with.
-    fn text_verb(&self) -> &'static str {
-        match self.literals {
-            _ if starts_with(self.text, "insert") => "INSERT",
-            _ if starts_with(self.text, "update") => "UPDATE",
-            _ if starts_with(self.text, "merge") => "MERGE",
-            _ => "DELETE",
-        }
-    }
-}
-
 /// Whether a parameter's value, in either format, may be a string that a date is read from the clock by.
 fn is_clock_param(param: Param<'_>, oid: u32) -> bool {
     let Some(bytes) = param.bytes else { return false };
@@ -415,10 +470,6 @@ fn is_clock_param(param: Param<'_>, oid: u32) -> bool {
     text && is_read_from_clock(bytes)
 }
 
-fn starts_with(text: &str, word: &str) -> bool {
-    crate::sql::scan::tokens(text).first().is_some_and(|first| first.eq_ignore_ascii_case(word))
-}
-
 /// What a shard is asked that runs the client's statement with its own parameters.
 fn message(write: &Write<'_>, worded: &Worded) -> Result<Buffer, Failure> {
     let sql = [worded.woven.sql.as_bytes(), b"\0"].concat();
@@ -430,6 +481,15 @@ fn message(write: &Write<'_>, worded: &Worded) -> Result<Buffer, Failure> {
         }
         Some(bound) => shard_messages(&sql, bound.types, bound.bind, &bound.params, worded.hidden),
     })
+}
+
+/// What a shard is asked that runs another text with all of the client's parameters, of types as described where they are.
+fn asked_of_others(write: &Write<'_>, worded: &Worded, described: &[u32]) -> Result<Buffer, Failure> {
+    let Some(bound) = write.bound.as_ref().filter(|_| !described.is_empty()) else {
+        return message(write, worded);
+    };
+    let sql = [worded.woven.sql.as_bytes(), b"\0"].concat();
+    Ok(shard_messages(&sql, described, bound.bind, &bound.params, worded.hidden))
 }
 
 /// What a shard is asked that gets some of the rows, with the parameters that stand there.

@@ -36,6 +36,15 @@ struct Asked<'a> {
     place: Option<Target>,
 }
 
+/// A statement with the arguments of an EXECUTE.
+pub(super) struct BoundByExecute {
+    pub(super) statement: Arc<Prepared>,
+    /// Where it leads.
+    pub(super) target: Result<Target, Refusal>,
+    /// Bind's body behind the names.
+    pub(super) bind: Vec<u8>,
+}
+
 impl Session {
     /// PREPARE. Whether the answer is an error, which the client has.
     pub(super) async fn sql_prepare(&mut self, text: &str) -> Result<bool, Failure> {
@@ -202,6 +211,25 @@ impl Session {
         self.holding = false;
         self.release();
         answered.map(Some)
+    }
+
+    /// The statement that an EXECUTE names, where it leads, and its arguments: Bind's body behind the names.
+    pub(super) async fn bound_by_execute(&mut self, text: &str) -> Result<BoundByExecute, Failure> {
+        let (execute, statement) = self.executed(text).await?;
+        let declared = &statement.types;
+        if !declared.is_empty() && declared.len() != execute.arguments.len() {
+            return Err(wrong_number(&execute.name, declared.len(), execute.arguments.len()).into());
+        }
+        let values = self.arguments(&execute.arguments, declared).await?;
+        let bytes = bind_message(b"", &execute.name, &values, &[0, 0]);
+        let items = self.understand_now(&bytes).await;
+        let names = 1 + execute.name.len() + 1;
+        let bind = bytes.filled()[HEADER + names..].to_vec();
+        match items.into_iter().next() {
+            Some(Item::Bind { statement, target, .. }) => Ok(BoundByExecute { statement, target, bind }),
+            Some(Item::Fail { error, .. }) => Err(error.into()),
+            _ => Err(malformed().into()),
+        }
     }
 
     /// The statement that an EXECUTE names.

@@ -3,6 +3,7 @@
 use super::Session;
 use super::ddl::Changed;
 use super::listen::Change;
+use super::portals::Portals;
 use super::savepoints::Savepoint;
 use super::servers::{cancel_abandoned, refused};
 use crate::audit::line::End;
@@ -50,6 +51,8 @@ pub struct Transaction {
     pub(super) clock: Option<String>,
     /// Portals bound inside, by name.
     pub portals: HashMap<Vec<u8>, ShardRef>,
+    /// Those with rows of several shards.
+    pub(super) across: Portals,
 }
 
 impl Transaction {
@@ -71,6 +74,11 @@ impl Transaction {
     /// Whether a server that joins is told no more than BEGIN: that has one answer, so what follows need not wait for it.
     pub(super) fn opens_plainly(&self) -> bool {
         self.begin == PLAIN_BEGIN && self.prelude.is_empty() && !self.closed
+    }
+
+    /// Whether the client has said when constraints are checked.
+    pub(super) fn sets_constraints(&self) -> bool {
+        self.prelude.iter().any(|command| command.to_ascii_lowercase().contains("constraints"))
     }
 
     /// What a server is told that joins.

@@ -22,7 +22,12 @@ impl Writer<'_> {
         match item {
             Item::Parse { at, statement, name } if name.is_empty() => {
                 self.server.unnamed = Some(statement.id);
-                self.server.wire.output.extend(&bytes[at.clone()]);
+                match &statement.told {
+                    None => self.server.wire.output.extend(&bytes[at.clone()]),
+                    Some(told) => {
+                        frame::put(&mut self.server.wire.output, b'P', &[b"\0", &told.tail[..]].concat());
+                    }
+                }
                 self.script.push_back(Step::ForwardUnnamed);
             }
             Item::Parse { statement, .. } => {
@@ -76,7 +81,7 @@ impl Writer<'_> {
     pub(super) fn prepare(&mut self, statement: &Prepared, named: bool) {
         if !named {
             self.server.unnamed = Some(statement.id);
-            frame::put(&mut self.server.wire.output, b'P', &[b"\0", &statement.parse_tail[..]].concat());
+            frame::put(&mut self.server.wire.output, b'P', &[b"\0", statement.tail()].concat());
             self.script.push_back(Step::Swallow);
             return;
         }
@@ -90,7 +95,7 @@ impl Writer<'_> {
             self.close(statement.id);
         }
         self.tally.add(Count::ServerParses, 1);
-        let body = [statement.name.as_bytes(), b"\0", &statement.parse_tail[..]].concat();
+        let body = [statement.name.as_bytes(), b"\0", statement.tail()].concat();
         frame::put(&mut self.server.wire.output, b'P', &body);
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows tables or shards; [`crate::plan`] does.
 
 pub mod command;
+pub mod cursor;
 pub mod hint;
 pub mod literal;
 pub mod prepare;

@@ -56,15 +56,15 @@ pub async fn run(database: Weak<Database>) {
     let mut memory = Memory::default();
     loop {
         let Some(database) = database.upgrade() else { return };
-        turn(&database, &mut memory).await;
+        turn(&database, &mut memory, Instant::now()).await;
         let two_phase = database.two_phase.clone();
         drop(database);
         two_phase.rest(PAUSE).await;
     }
 }
 
-/// One look at everything.
-async fn turn(database: &Arc<Database>, memory: &mut Memory) {
+/// One look at everything. `now` is what decisions are reckoned by that were left.
+async fn turn(database: &Arc<Database>, memory: &mut Memory, now: Instant) {
     let moment = database.two_phase.moment();
     let done = database.two_phase.take_done();
     let looks = look_everywhere(database, memory).await;
@@ -80,9 +80,9 @@ async fn turn(database: &Arc<Database>, memory: &mut Memory) {
     let left = resolve(database, orphans, memory).await;
     database.two_phase.publish(others.into_iter().map(|(_, found)| found).chain(left).collect());
     forget(database, done).await;
-    if memory.swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-        memory.swept = Some(Instant::now());
-        sweep(database, memory, whole.then_some(&names)).await;
+    if memory.swept.is_none_or(|at| now.duration_since(at) >= SWEEP) {
+        memory.swept = Some(now);
+        sweep(database, memory, whole.then_some(&names), now).await;
     }
 }
 
@@ -291,8 +291,7 @@ async fn forget(database: &Database, done: Vec<(ShardRef, Name)>) {
 
 /// Takes decisions away that processes left which are no more: known for long, and of transactions of which nothing is
 /// prepared any more. `prepared` is what is, if that is known of all shards.
-async fn sweep(database: &Database, memory: &mut Memory, prepared: Option<&HashSet<Name>>) {
-    let now = Instant::now();
+async fn sweep(database: &Database, memory: &mut Memory, prepared: Option<&HashSet<Name>>, now: Instant) {
     let mut known = HashMap::new();
     for shard in database.all_shards() {
         let Ok(control) = database.control_at(shard) else { continue };
@@ -317,3 +316,6 @@ async fn sweep(database: &Database, memory: &mut Memory, prepared: Option<&HashS
     }
     memory.decisions = known;
 }
+
+#[cfg(test)]
+mod tests;

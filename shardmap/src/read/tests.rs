@@ -57,8 +57,9 @@ fn a_numeric_is_a_key_only_where_it_is_an_integer() {
     assert_eq!(KeyType::Int4.read_numeric_text(b"1e3", Store), KeyValue::int(1000));
     assert_eq!(KeyType::Int2.read_numeric_text(b"7e4", Store), KeyValue::Invalid);
     assert_eq!(KeyType::Int2.read_numeric_text(b"7e4", Compare), KeyValue::int(70_000));
-    assert!(is_unproven(&KeyType::Int4.read_numeric_text(b"7.5", Compare)));
-    assert!(is_unproven(&KeyType::Int4.read_numeric_text(b"7.5", Store)));
+    assert_eq!(KeyType::Int4.read_numeric_text(b"7.5", Compare), KeyValue::Null);
+    assert_eq!(KeyType::Int4.read_numeric_text(b"7.5", Store), KeyValue::int(8));
+    assert_eq!(KeyType::Int2.read_numeric_text(b"32767.5", Store), KeyValue::Invalid);
     assert!(is_unproven(&KeyType::Text.read_numeric_text(b"7.0", Store)));
 }
 

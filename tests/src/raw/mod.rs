@@ -21,7 +21,11 @@ mod frontend;
 mod login;
 mod message;
 
-use std::{collections::HashMap, fmt::Debug};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use shardway_cluster::HOST;
@@ -96,6 +100,12 @@ impl RawClient {
         if !output.is_empty() {
             must("sending", self.try_write(&output).await);
         }
+    }
+
+    /// Sends what has been put together to somebody who may have hung up: what came before that is still to be heard.
+    pub async fn send_anyway(&mut self) {
+        let output = self.output.split();
+        let _ = self.try_write(&output).await;
     }
 
     /// Sends bytes as they are, after what has been put together.
@@ -287,6 +297,17 @@ impl RawClient {
                 Some(sent) => rest = &rest[sent..],
                 None => return,
             }
+        }
+    }
+
+    /// Sends what has been put together, however long the other side takes for it; `sent` counts the bytes that it took.
+    pub async fn send_counting(&mut self, sent: &AtomicUsize) {
+        let output = self.output.split();
+        let mut rest = &output[..];
+        while !rest.is_empty() {
+            let taken = must("sending", self.stream.write(rest).await);
+            sent.fetch_add(taken, Ordering::Relaxed);
+            rest = &rest[taken..];
         }
     }
 

@@ -106,8 +106,11 @@ async fn set_names_and_set_schema_are_the_parameters_they_mean() {
 async fn no_hint_and_no_explain_leaves_state_on_a_server() {
     let _alone = ALONE.lock().await;
     let mut raw = WORLD.raw("app").await;
-    let sql = "/* shard: 0 */ SELECT set_config('search_path', 'side', false)";
+    let sql = "/* shard: 0 */ SELECT set_config('search_path', 'si' || 'de', false)";
     assert_eq!(code(&ask(&mut raw, sql).await), "0A000");
+    let sql = "/* shard: 0 */ SELECT set_config('search_path', 'side', false)";
+    assert_eq!(code(&ask(&mut raw, sql).await), "");
+    assert_eq!(value(&mut raw, "SHOW search_path").await, "side");
     let reply = ask(&mut raw, "CREATE TABLE IF NOT EXISTS atomic_x (a int); SET search_path TO side").await;
     assert_eq!(reply.commands(), ["CREATE TABLE", "SET"]);
     let mut other = WORLD.raw("app").await;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bank;
 mod cache;
+mod cache_alone;
 mod cache_edges;
 mod clients;
 mod copy;

@@ -106,10 +106,11 @@ fn clients(proxy: &Proxy, meant: impl Fn(&crate::admin::clients::Entrance) -> bo
     proxy.admin.clients.all().iter().filter(|client| meant(&client.who)).count()
 }
 
-/// Configured users, and whoever else is connected where any name will do.
+/// Configured users, whoever else is connected where any name will do, and the one whose the console's pool is.
 pub(super) fn users(proxy: &Proxy) -> Vec<Row> {
     let world = proxy.world();
     let mut names: Vec<String> = world.users.keys().cloned().collect();
+    names.push(world.console().to_owned());
     names.extend(proxy.admin.clients.all().iter().map(|client| client.who.user.clone()));
     names.sort();
     names.dedup();

@@ -10,10 +10,10 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
     let pools = gather::pools(proxy);
     let servers = pools.values().map(|pool| pool.stats).fold(Default::default(), gather::sum);
     let connections = proxy.connections.load(Ordering::Acquire);
-    // The admin database and its pool are counted too, as PgBouncer counts its own.
+    // The admin database, its pool and whose that is are counted too, as PgBouncer counts its own.
     [
         ("databases", world.databases.len() + 1),
-        ("users", world.users.len()),
+        ("users", world.users.len() + usize::from(!world.users.contains_key(world.console()))),
         ("peers", 0),
         ("pools", pools.len() + 1),
         ("peer_pools", 0),

@@ -7,11 +7,12 @@ use crate::admin::answer::{Row, row};
 use crate::admin::gather::by_name;
 use crate::database::Database;
 use crate::error::ClientError;
+use crate::plan::explain::place::{Placed, placed};
 use crate::plan::locate::{Target, Values, locate};
 use crate::plan::{Access, Across, Plan, Refusal, Route, hinted};
 use crate::plan_cache::{Planning, SearchPath};
 use crate::proxy::{Proxy, World};
-use crate::schema::{GroupId, Kind, ShardRef};
+use crate::schema::{Kind, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
 use shardway_shardmap::ShardId;
@@ -91,23 +92,11 @@ fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &st
             return refused(&error.code, &error.message, group);
         }
     };
-    let several = match plan.across() {
-        Some(Across::Combine(_)) => "combine",
-        Some(Across::Gather(_)) => "gather",
-        _ => "scatter",
+    let (subject, _) = subject(plan, scan, text);
+    let Some(Placed { tier, group, shards }) = placed(subject, &target, &database.maps) else {
+        return everywhere(plan, &database.groups[hinted::group(plan).0].name);
     };
-    let (tier, group, shards) = match target {
-        Target::One(place) => ("single", place.group, place.shard.to_string()),
-        Target::Any(group) => ("single", group, "any".to_owned()),
-        Target::Several(group, shards) if !shards.is_empty() => (several, group, list(shards)),
-        Target::Several(group, _) => (several, group, list(all(database, group))),
-        Target::Everywhere(group) if plan.objects.is_some() => ("scatter", group, list(all(database, group))),
-        Target::Everywhere(group) if database.maps[group.0].shard_count() == 1 => {
-            ("single", group, "any".to_owned())
-        }
-        Target::Everywhere(group) if plan.copy.is_some() => ("scatter", group, list(all(database, group))),
-        Target::Everywhere(group) => return everywhere(plan, &database.groups[group.0].name),
-    };
+    let shards = if shards.is_empty() { "any".to_owned() } else { list(shards) };
     let replica = plan.access == Access::Read && world.config.routing.replica_reads && !hinted_write(plan);
     let has_replicas = database.groups[group.0].shards.iter().any(|shard| shard.has_replicas());
     let cached = tier == "single" && !hinted && is_cached(world, plan);
@@ -118,7 +107,7 @@ fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &st
         if replica && has_replicas && !cached { "replica" } else { "primary" },
         if cached { "yes" } else { "no" },
         None::<&str>,
-        reason(plan, hinted),
+        reason(subject, hinted),
     ]
 }
 
@@ -158,23 +147,31 @@ fn everywhere(plan: &Plan, group: &str) -> Row {
     refused("0A000", reason, Some(group))
 }
 
-fn all(database: &Database, group: GroupId) -> Vec<ShardId> {
-    database.shards_of(group).map(|place| place.shard).collect()
-}
-
 fn list(shards: Vec<ShardId>) -> String {
     shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Where it leads, and whether a hint said so.
 fn target(database: &Database, plan: &Plan, scan: &Scan, text: &str) -> Result<(Target, bool), ClientError> {
-    let values = Values { text, literals: &scan.literals, params: None, types: &[] };
     if let Some(place) = hinted(database, plan, scan, text)? {
         return Ok((Target::One(place), true));
     }
+    // Where the statement leads that an EXECUTE names, its session knows.
+    if let Some(explained) = plan.explained().filter(|explained| explained.plan.is_none()) {
+        return Ok((Target::Any(explained.group), false));
+    }
+    let (plan, values) = subject(plan, scan, text);
     let found =
         locate(&plan.route, &database.maps, &values).map_err(|refusal| needs_values(refusal, text))?;
     Ok((found, false))
+}
+
+/// What is routed: of an EXPLAIN, the statement in it.
+fn subject<'a>(plan: &'a Plan, scan: &'a Scan, text: &'a str) -> (&'a Plan, Values<'a>) {
+    let own = Values { text, literals: &scan.literals, params: None, types: &[] };
+    let Some(explained) = plan.explained() else { return (plan, own) };
+    let inner = Values { text: &explained.text, literals: &explained.literals, ..own };
+    explained.plan.as_deref().map_or((plan, own), |plan| (plan, inner))
 }
 
 /// A key that is a parameter is known only when the statement is executed.
@@ -220,7 +217,9 @@ fn is_cached(world: &World, plan: &Plan) -> bool {
     let named = world.config.cache.rules.iter().any(|rule| {
         rule.table.name == table.name && rule.table.schema.as_ref().is_none_or(|s| *s == table.schema)
     });
+    // Where there is one shard in all no key is looked for.
     let keyed = !matches!(table.kind, Kind::Sharded { .. })
+        || matches!(&plan.route, Route::Any(_))
         || matches!(&plan.route, Route::Keyed { pins, .. } if pins.len() == 1);
     world.config.cache.enabled && named && keyed && plan.access == Access::Read
 }

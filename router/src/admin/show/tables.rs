@@ -16,7 +16,7 @@ pub(super) fn rows(proxy: &Proxy) -> Vec<Row> {
         for table in tables {
             let group = table.group().map(|GroupId(at)| database.groups[at].name.clone());
             let name = format!("{}.{}", table.schema, table.name);
-            rows.push(row![name, kind(table), group, key(table)]);
+            rows.push(row![name, kind(table), group, key(planning.schema.as_read(table))]);
         }
     }
     rows

@@ -1,15 +1,16 @@
 //! Commands around a table or another statement: COPY, DECLARE, EXPLAIN.
 
-use super::Builder;
+use super::{Builder, spelled};
 use crate::plan::copy::grammar::{Copy, Source};
 use crate::plan::copy::{CopyPlan, Options};
 use crate::plan::pin::Places;
 use crate::plan::query::Analyzer;
 use crate::plan::traits::Traits;
-use crate::plan::{Access, Plan, Refusal, Route, copy};
+use crate::plan::{Access, Plan, Refusal, Route, SettingCall, copy};
 use crate::schema::effects::events;
 use crate::schema::{GroupId, Kind};
 use crate::sql::command::Command;
+use crate::sql::cursor::Declare;
 use crate::sql::scan::Scan;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -52,6 +53,11 @@ impl Builder<'_> {
             plan.unknown = analyzer.found.unknown;
             return Ok(plan);
         };
+        if table.of_view.is_some() {
+            let hint = "COPY (SELECT …) gives a view's rows.";
+            let message = format!("\"{}\" is a view, which COPY does not take by its name", table.name);
+            return Err(Refusal { hint, ..Refusal::unsupported(message) });
+        }
         if !read.to {
             table.check_effects(events::INSERT)?;
         }
@@ -67,7 +73,7 @@ impl Builder<'_> {
             (Kind::Sharded { group, .. } | Kind::Reference(group), false) => {
                 self.check_condition(read, &analyzer, matches!(table.kind, Kind::Reference(_)))?;
                 table.check_per_statement(events::INSERT)?;
-                let copy = CopyPlan::In(copy::copy_in(self.schema, &table, self.text, read));
+                let copy = CopyPlan::In(Box::new(copy::copy_in(self.schema, &table, self.text, read)));
                 Plan { copy: Some(copy), ..self.simple(command, access, Route::Everywhere(*group)) }
             }
             _ => return Err(Refusal::unsupported("COPY of this relation is not supported")),
@@ -118,13 +124,18 @@ impl Builder<'_> {
             return Ok(Plan { command, copy: Some(copy), ..plan });
         }
         match plan.route {
-            Route::Any(_) | Route::One(_) | Route::Keyed { .. } => Ok(Plan { command, ..plan }),
+            // What several shards would write, and give, is not put together.
+            Route::Keyed { group, pins, why, .. } => {
+                let route = Route::Keyed { group, pins, otherwise: None, why };
+                Ok(Plan { command, route, ..plan })
+            }
+            Route::Any(_) | Route::One(_) => Ok(Plan { command, ..plan }),
             Route::Refuse(refusal) => Err(refusal),
             _ => Err(refused()),
         }
     }
 
-    /// DECLARE of a cursor over what one shard has.
+    /// DECLARE of a cursor: as its query.
     pub(super) fn declare(&self, command: Command) -> Result<Plan, Refusal> {
         if self.schema.is_unsharded() {
             let leaves = self.may_leave(&command);
@@ -133,20 +144,22 @@ impl Builder<'_> {
             let access = of_cursor(planned.map_or(Access::ReadPrimary, |plan| plan.access));
             return Ok(Plan { leaves, ..self.simple(command, access, Route::Any(GroupId(0))) });
         }
-        let Some(query) = self.declared()? else {
-            return Err(Refusal::unsupported("this form of DECLARE is not supported"));
-        };
-        let mut plan = self.statement(command.clone(), &query)?;
+        let refused = || Refusal::unsupported("this form of DECLARE is not supported");
+        let text = Declare::parse(self.text).ok_or_else(refused)?.query;
+        let selects = spelled::tables_as_selects(text);
+        let text = selects.as_deref().unwrap_or(text);
+        let mut scan = Scan::default();
+        scan.run(text).map_err(|_| refused())?;
+        // No literal stands before the query: those of the whole text have the same numbers.
+        let query = Builder { scan: &scan, text, ..*self };
+        let statement = query.parse()?;
+        if !matches!(statement, Statement::Query(_)) {
+            return Err(refused());
+        }
+        let mut plan = query.statement(command.clone(), &statement)?;
         plan.leaves |= self.may_leave(&command);
         plan.access = of_cursor(plan.access);
         plan.cacheable = None;
-        match &mut plan.route {
-            Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Across(_) => {
-                return Err(Refusal::unsupported("a cursor over several shards is not supported yet"));
-            }
-            _ => {}
-        }
         Ok(plan)
     }
 
@@ -159,25 +172,19 @@ impl Builder<'_> {
         Ok(query.map(Statement::Query))
     }
 
-    /// EXPLAIN of a statement that one shard runs.
+    /// EXPLAIN where there is one shard in all.
     pub(super) fn explain(&self, command: Command) -> Result<Plan, Refusal> {
-        let statement = match self.parse() {
-            Ok(Statement::Explain { statement, .. }) => statement,
-            _ if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
-            _ => return Err(Refusal::unsupported("this form of EXPLAIN is not supported")),
+        let Ok(Statement::Explain { statement, .. }) = self.parse() else {
+            return Ok(self.unparsed(command));
         };
         let mut plan = self.statement(command, &statement)?;
+        if matches!(plan.setting, Some(SettingCall::Session(_))) {
+            return Err(Refusal::unsupported("set_config in a statement that is explained is not supported"));
+        }
         if plan.access == Access::Read {
             plan.access = Access::ReadPrimary;
         }
         plan.cacheable = None;
-        match &mut plan.route {
-            Route::Keyed { otherwise, .. } => *otherwise = None,
-            Route::Across(_) => {
-                return Err(Refusal::unsupported("EXPLAIN over several shards is not supported yet"));
-            }
-            _ => {}
-        }
         Ok(plan)
     }
 }

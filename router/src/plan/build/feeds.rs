@@ -56,7 +56,7 @@ impl Builder<'_> {
         let TableObject::TableName(name) = &insert.table else { return None };
         let places = Places::new(self.text, &self.scan.literals);
         let mut analyzer = Analyzer::new(self.schema, self.path, &places, &traits.param_uses);
-        let table = analyzer.table(name).ok()??;
+        let table = analyzer.table(name).ok()?.filter(|table| table.of_view.is_none())?;
         let is_reference = matches!(table.kind, Kind::Reference(_));
         if !is_reference && !matches!(table.kind, Kind::Sharded { .. }) {
             return None;

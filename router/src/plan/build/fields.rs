@@ -13,7 +13,7 @@ struct Fields<'a> {
 }
 
 /// The function that a statement calls in this way, if there is one that may do more than look at its row.
-pub(super) fn function_as_field(
+pub(in crate::plan) fn function_as_field(
     statement: &impl Visit,
     named: &[Named],
     functions: &Functions,

@@ -107,6 +107,7 @@ fn changed_kinds(before: &Read, after: &Read, committed: &Schema) -> Result<Vec<
         let name = (now.schema.clone(), now.name.clone());
         let Some(old) = table(&before.schema, &name) else {
             check_new(now)?;
+            check_turned(table(committed, &name), now)?;
             continue;
         };
         let (was, is) = (kind_of(old), kind_of(now));
@@ -122,6 +123,29 @@ fn changed_kinds(before: &Read, after: &Read, committed: &Schema) -> Result<Vec<
         empty.push(name);
     }
     Ok(empty)
+}
+
+/// Refuses that a name which others know as a table's is one of another kind as soon as they see that it is not any more:
+/// their statements wait for it with the shards that they were planned for.
+fn check_turned(known: Option<&Table>, now: &Table) -> Result<(), Refusal> {
+    let Some(old) = known else { return Ok(()) };
+    let (was, is) = (kind_of(old), kind_of(now));
+    if was == is || was.0 == "view" {
+        return Ok(());
+    }
+    let name = &now.name;
+    let what = |kind: (&str, Option<(&str, KeyType)>, Option<crate::schema::GroupId>)| match kind.1 {
+        Some((key, _)) => format!("a {} table by \"{key}\"", kind.0),
+        None => format!("a {} table", kind.0),
+    };
+    Err(refuse(
+        format!(
+            "\"{name}\" is {}, and would be {} by the same COMMIT: what waits for it is on its way to the old one's shards",
+            what(was),
+            what(is)
+        ),
+        "Drop or rename the old one in a transaction of its own.",
+    ))
 }
 
 /// Under another name a table must be what it was: an entry of the configuration may have said so of the old one.

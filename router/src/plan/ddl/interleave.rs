@@ -78,6 +78,36 @@ pub fn options(shards: &[Option<Sequence>], ours: bool) -> Option<Vec<String>> {
     (0..count).map(option).collect()
 }
 
+/// What setval tells each of them (value, and whether it was given), so that together they go on as one sequence does that is
+/// set to `value`: with the values behind it (`called`), or from it on. Each keeps its turn, unless `value` is between two
+/// steps: then all are moved by as much. One that has nothing left is set to its last. `None`: one has no value at all.
+pub fn set(all: &[Sequence], value: i64, called: bool) -> Option<Vec<(i64, bool)>> {
+    let (first, count) = (all.first()?, i128::try_from(all.len()).ok()?);
+    let whole = i128::from(first.increment);
+    let size = whole.abs();
+    if size == 0 {
+        return None;
+    }
+    let own = whole / count;
+    let apart = |s: &Sequence| (i128::from(s.last) - i128::from(first.last)).rem_euclid(own.abs());
+    // Those that somebody else made count so may be at any distances: then they are left there.
+    let regular = own != 0 && whole % count == 0 && all.iter().all(|s| apart(s) == 0);
+    let step = if regular { own } else { whole.signum() };
+    let from = i128::from(value) + if called { step } else { 0 };
+    let moved = (from - i128::from(first.last)).rem_euclid(step.abs());
+    let turn = |sequence: &Sequence| {
+        let own = i128::from(sequence.last) + moved;
+        let (min, max) = (i128::from(sequence.min), i128::from(sequence.max));
+        let up = whole > 0;
+        let next =
+            if up { from + (own - from).rem_euclid(size) } else { from - (from - own).rem_euclid(size) };
+        let last = if up { max - (max - own).rem_euclid(size) } else { min + (own - min).rem_euclid(size) };
+        let fits = |value: i128| (min..=max).contains(&value).then(|| i64::try_from(value).ok()).flatten();
+        fits(next).map(|next| (next, false)).or_else(|| fits(last).map(|last| (last, true)))
+    };
+    all.iter().map(turn).collect()
+}
+
 /// Whether they begin at the distances that were given to them here.
 fn was_ours(all: &[Sequence], count: i64) -> bool {
     let step = all[0].increment / count;
@@ -171,6 +201,71 @@ mod tests {
         let again: Vec<_> = shards.iter().zip(&told).map(|(s, o)| altered(*s, o)).collect();
         assert!(is_interleaved(&some(&again)) && again.iter().all(|s| s.increment == 3));
         assert_eq!(options(&some(&again), true), None);
+    }
+
+    /// What the sequences give together, in order, when they were set.
+    fn go_on(shards: &[Sequence], value: i64, called: bool) -> (Vec<Sequence>, Vec<i64>) {
+        let told = set(shards, value, called).unwrap();
+        let now: Vec<Sequence> =
+            shards.iter().zip(&told).map(|(s, &(last, called))| Sequence { last, called, ..*s }).collect();
+        let mut next: Vec<i64> =
+            firsts(&now).into_iter().filter(|n| (now[0].min..=now[0].max).contains(n)).collect();
+        next.sort_unstable();
+        (now, next)
+    }
+
+    #[test]
+    fn set_ones_go_on_behind_the_value_each_in_its_turn() {
+        let mut shards = apply(&[fresh(1, 1); 4]);
+        for (value, called, expected) in [
+            (42, true, [43, 44, 45, 46]),
+            (42, false, [42, 43, 44, 45]),
+            (1, true, [2, 3, 4, 5]),
+            (1, false, [1, 2, 3, 4]),
+        ] {
+            let turns: Vec<i64> = shards.iter().map(|s| s.last.rem_euclid(4)).collect();
+            let (now, next) = go_on(&shards, value, called);
+            assert_eq!(next, expected, "{value} {called}");
+            assert_eq!(now.iter().map(|s| s.last.rem_euclid(4)).collect::<Vec<_>>(), turns);
+            assert!(is_interleaved(&some(&now)));
+            shards = now;
+        }
+        let down = apply(&[fresh(-1, -1); 3]);
+        assert_eq!(go_on(&down, -50, true).1, [-53, -52, -51]);
+        assert_eq!(go_on(&down, -50, false).1, [-52, -51, -50]);
+        // One alone is a sequence as any other.
+        assert_eq!(go_on(&[fresh(1, 1)], 7, true).1, [8]);
+    }
+
+    #[test]
+    fn a_value_between_two_steps_moves_all_alike() {
+        let shards = apply(&[fresh(100, 10); 3]);
+        let (now, next) = go_on(&shards, 125, true);
+        assert_eq!(next, [135, 145, 155]);
+        assert!(is_interleaved(&some(&now)));
+        assert_eq!(go_on(&now, 200, false).1, [200, 210, 220]);
+        // At distances that nobody here gave them they stay.
+        let own: Vec<_> = [1, 2].map(|last| Sequence { last, ..fresh(1, 4) }).into();
+        let (now, next) = go_on(&own, 20, true);
+        assert_eq!(next, [21, 22]);
+        assert_eq!(now.iter().map(|s| s.last % 4).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn at_the_end_there_is_nothing_left() {
+        let bounded = |s: &Sequence| Sequence { min: 1, max: 10, ..*s };
+        let shards: Vec<_> = apply(&[fresh(1, 1); 4]).iter().map(bounded).collect();
+        assert_eq!(go_on(&shards, 8, true).1, [9, 10]);
+        let (now, next) = go_on(&shards, 10, true);
+        assert_eq!(next, [0i64; 0]);
+        assert!(is_interleaved(&some(&now)));
+        assert_eq!(go_on(&now, 5, true).1, [6, 7, 8, 9]);
+        let far =
+            [Sequence { last: i64::MAX - 1, ..fresh(1, 2) }, Sequence { last: i64::MAX, ..fresh(1, 2) }];
+        assert!(set(&far, i64::MAX, true).unwrap().iter().all(|(_, called)| *called));
+        let narrow = [1, 2].map(|last| Sequence { min: 1, max: 1, ..fresh(last, 2) });
+        assert_eq!(set(&narrow, 1, true), None);
+        assert_eq!(set(&narrow[..1], 1, true), Some(vec![(1, true)]));
     }
 
     trait Starts {

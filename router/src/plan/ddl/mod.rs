@@ -7,16 +7,19 @@
 pub mod alike;
 pub mod checks;
 mod code;
+mod filled;
 mod head;
 pub mod interleave;
 pub mod made_up;
 mod places;
 
-use super::Refusal;
+use super::{Refusal, views};
 use crate::schema::effects::events;
 use crate::schema::placing::Home;
 use crate::schema::{Kind, Schema, Table};
 use crate::sql::command::Command;
+pub use filled::Filled;
+pub(super) use filled::of_select_into;
 use head::Head;
 pub use head::Object;
 use shardway_pool::catalog::Name;
@@ -30,6 +33,9 @@ pub enum Way {
     InBlock,
     /// On each by itself: it can't run in a transaction.
     Apart,
+    /// The same, where the client has no transaction: ANALYZE, which else held its locks on catalogs that shards of one
+    /// server share until all of them are through.
+    ApartIfAlone,
 }
 
 /// A command on objects.
@@ -58,6 +64,8 @@ pub struct Objects {
     pub calls: Option<Vec<String>>,
     /// Whether it says in which steps sequences count.
     pub steps: bool,
+    /// Of CREATE TABLE AS: how the table is made, and filled.
+    pub filled: Option<Filled>,
 }
 
 /// What to do where a command is refused that may run on one shard.
@@ -73,7 +81,8 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, command: &Command) -> 
     refuse_whole_servers(&head)?;
     refuse_own_schema(&head, path)?;
     refuse_code(&head, schema)?;
-    refuse_copies(&head, schema)?;
+    let filled = filled::of(&head, text, schema, path)?;
+    refuse_copies(&head, schema, path, text)?;
     refuse_labels(&head, schema)?;
     refuse_truncate(&head, schema, path)?;
     let apart = is_apart(&head);
@@ -87,6 +96,7 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, command: &Command) -> 
     let way = match head.verb.as_str() {
         _ if apart => Way::Apart,
         "LOCK" => Way::InBlock,
+        "ANALYZE" | "ANALYSE" => Way::ApartIfAlone,
         _ => Way::Together,
     };
     let definition = matches!(head.verb.as_str(), "CREATE" | "ALTER" | "DROP" | "IMPORT" | "DO");
@@ -106,6 +116,7 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, command: &Command) -> 
             .collect(),
         calls: made_up::calls(&head),
         steps: text.to_ascii_uppercase().contains("INCREMENT"),
+        filled,
         named: (head.verb != "DO").then_some(head.relations),
     })
 }
@@ -201,14 +212,8 @@ fn refuse_code(head: &Head, schema: &Schema) -> Result<(), Refusal> {
     }
 }
 
-/// Tables that are made of rows, and what looks like them.
-fn refuse_copies(head: &Head, schema: &Schema) -> Result<(), Refusal> {
-    if head.verb == "CREATE" && head.kind == "TABLE" && copies_rows(head) {
-        return Err(refuse(
-            "CREATE TABLE AS would take each shard's own rows",
-            "Use CREATE TABLE … AS … WITH NO DATA, then INSERT the rows.",
-        ));
-    }
+/// Views that are made of rows.
+fn refuse_copies(head: &Head, schema: &Schema, path: &[String], text: &str) -> Result<(), Refusal> {
     if head.verb == "REFRESH" && head.concurrently {
         return Err(refuse(
             "REFRESH … CONCURRENTLY makes a temporary table, and can't be committed on several shards together",
@@ -216,10 +221,14 @@ fn refuse_copies(head: &Head, schema: &Schema) -> Result<(), Refusal> {
         ));
     }
     let is_view = head.verb == "CREATE" && head.kind == "MATERIALIZED VIEW";
-    if is_view && copies_rows(head) && head.rest.iter().any(|token| differs_by_shard(token, schema)) {
+    if is_view
+        && copies_rows(head)
+        && head.rest.iter().any(|token| differs_by_shard(token, schema))
+        && let Err(why) = views::unfit_to_store(schema, path, text)
+    {
         return Err(refuse(
-            "CREATE MATERIALIZED VIEW would take each shard's own rows",
-            "Make a view, or add WITH NO DATA and refresh it shard by shard, with /* shard: n */ in front.",
+            format!("CREATE MATERIALIZED VIEW would take each shard's own rows: {why}"),
+            "Select the sharding key, and join and group by it; or make a view.",
         ));
     }
     Ok(())

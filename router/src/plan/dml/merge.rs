@@ -41,6 +41,9 @@ pub(in crate::plan) fn merge(analyzer: &mut Analyzer<'_>, merge: &Merge) -> Outc
     let target = TableWithJoins { relation: merge.table.clone(), joins: Vec::new() };
     let TableFactor::Table { name, .. } = &merge.table else { return Err(refused("of its target")) };
     let table = analyzer.table(name)?;
+    if table.as_ref().is_some_and(|table| table.of_view.is_some()) {
+        return Err(refused("its target is a view"));
+    }
     if let Some(table) = &table {
         table.check_effects(done_by(merge))?;
         let inserts = done_by(merge) & events::INSERT != 0;

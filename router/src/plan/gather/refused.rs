@@ -3,9 +3,9 @@
 
 use super::Context;
 use crate::plan::Refusal;
-use crate::plan::scope::folded;
-use crate::plan::traits::{OBJECTS, names_object, reads_by_text};
-use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, Visit, Visitor};
+use crate::plan::scope::{folded, relation_name};
+use crate::plan::traits::{OBJECTS, OF_SERVER, names_object, reads_by_text};
+use sqlparser::ast::{Expr, Query, Select, SelectItem, Visit, Visitor, visit_expressions};
 use std::ops::ControlFlow;
 
 /// Volatile functions that do nothing but answer, once for each row, as they would in one Postgres.
@@ -30,7 +30,7 @@ fn not_supported(what: &str) -> Refusal {
 
 impl Context<'_> {
     /// Refuses what would not be answered as by one Postgres.
-    pub(super) fn check(&self, query: &Query) -> Result<(), Refusal> {
+    pub(in crate::plan) fn check(&self, query: &Query) -> Result<(), Refusal> {
         if self.traits.locks {
             return Err(not_supported("FOR UPDATE or FOR SHARE"));
         }
@@ -41,7 +41,7 @@ impl Context<'_> {
             let catalog = name.starts_with("pg_") && !PLAIN.contains(&name.as_str());
             let reader = reads_by_text(name) || matches!(name.as_str(), "lo_get" | "current_schemas");
             let acts = self.schema.functions.is_volatile(name) && !HARMLESS.contains(&name.as_str());
-            let names = OBJECTS.contains(&name.as_str());
+            let names = OBJECTS.contains(&name.as_str()) || OF_SERVER.contains(&name.as_str());
             if catalog || reader || acts || names || name.starts_with("to_reg") || name.starts_with("has_") {
                 return Err(not_supported(&format!("function {name}")));
             }
@@ -83,12 +83,7 @@ impl Visitor for Looks {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let column = match expr {
-            Expr::Identifier(name) => Some(name),
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        if column.is_some_and(is_system_column) {
+        if is_system_column(expr) {
             self.at = Some(format!("the system column {expr}"));
         }
         if let Some(name) = names_object(expr) {
@@ -98,7 +93,27 @@ impl Visitor for Looks {
     }
 }
 
-fn is_system_column(name: &Ident) -> bool {
-    let name = folded(name);
+/// Whether a query looks at where rows lie, or at who answers, which each shard says of its own.
+pub(in crate::plan) fn names_place(query: &Query) -> bool {
+    let of_server = |expr: &Expr| match expr {
+        Expr::Function(call) => {
+            relation_name(&call.name).is_some_and(|(_, name)| OF_SERVER.contains(&name.as_str()))
+        }
+        _ => false,
+    };
+    let is = |expr: &Expr| match is_system_column(expr) || of_server(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    visit_expressions(query, is).is_break()
+}
+
+fn is_system_column(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    let name = name.map(folded).unwrap_or_default();
     matches!(name.as_str(), "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
 }

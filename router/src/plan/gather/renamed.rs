@@ -11,9 +11,9 @@ use std::ops::{ControlFlow, Range};
 
 /// A statement over temporary tables.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Renamed {
+pub(in crate::plan) struct Renamed {
     /// Its text.
-    pub(super) sql: String,
+    pub(in crate::plan) sql: String,
     /// Where pieces were replaced: in the client's text, in characters, and how many stand there now.
     edits: Vec<(Range<usize>, usize)>,
 }
@@ -23,7 +23,7 @@ type Edit = (Range<usize>, String);
 
 impl Renamed {
     /// With every mention's name replaced. `None` if one is not found where it should be.
-    pub(super) fn of(text: &str, query: &Query, mentions: &[(&Named, String)]) -> Option<Self> {
+    pub(in crate::plan) fn of(text: &str, query: &Query, mentions: &[(&Named, String)]) -> Option<Self> {
         let places = Places::new(text, &[]);
         let mut edits: Vec<Edit> = Vec::new();
         for (named, new) in mentions {
@@ -56,6 +56,13 @@ impl Renamed {
         }
         renamed.sql.push_str(&text[at..]);
         renamed
+    }
+
+    /// The same behind words that stay as they are.
+    pub(super) fn behind(&self, lead: &str) -> Self {
+        let by = lead.chars().count();
+        let moved = |(range, new): &(Range<usize>, usize)| (range.start + by..range.end + by, *new);
+        Self { sql: format!("{lead}{}", self.sql), edits: self.edits.iter().map(moved).collect() }
     }
 
     /// A position in the new text, in characters from 1, as one in the client's.

@@ -3,17 +3,18 @@
 use super::forms::plain;
 use super::{Analyzer, Block, Condition, Ctes, Outcome, Sees, direct_queries};
 use crate::plan::Refusal;
-use crate::plan::facts::{Facts, Node};
+use crate::plan::facts::{Facts, Mention, Node};
 use crate::plan::scope::{Column, Named, ScopeId, Source, View, folded, relation_name};
 use sqlparser::ast::{
-    Expr, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem, TableFactor, TableWithJoins,
+    Expr, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
 };
 
 /// Where a join stands among the joins of its FROM item.
 #[derive(Clone, Copy)]
 struct JoinPlace {
-    /// First table of the item.
-    first: usize,
+    /// Tables, and names of WITH, in front of the item.
+    first: (usize, usize),
     /// First name of the item.
     first_name: usize,
     /// Whether no RIGHT or FULL join follows, so that its condition holds for every row.
@@ -21,7 +22,7 @@ struct JoinPlace {
 }
 
 /// A derived table's column: its name, and the column that it is, if it is a plain one.
-type Output = (String, Option<Node>);
+pub(super) type Output = (String, Option<Node>);
 
 impl Analyzer<'_> {
     pub(super) fn table_with_joins<'q>(
@@ -32,7 +33,7 @@ impl Analyzer<'_> {
         block: &mut Block<'q>,
         ctes: &Ctes,
     ) -> Outcome {
-        let first = block.tables.len();
+        let first = block.len();
         let first_name = self.scopes.names(scope).len();
         let optional = |join: &Join| {
             use JoinOperator as J;
@@ -64,7 +65,7 @@ impl Analyzer<'_> {
         place: JoinPlace,
     ) -> Outcome {
         use JoinOperator as J;
-        let here = block.tables.len();
+        let here = block.len();
         match &join.join_operator {
             J::Join(c) | J::Inner(c) | J::CrossJoin(c) => {
                 self.factor(&join.relation, scope, facts, block, ctes, &[])?;
@@ -78,7 +79,7 @@ impl Analyzer<'_> {
                         } else {
                             // An outer join that follows keeps rows for which this does not hold.
                             block.conditions.push(Condition::On(condition, view));
-                            for (_, _, conditions) in &mut block.tables[place.first..] {
+                            for (_, _, conditions) in &mut block.tables[place.first.0..] {
                                 conditions.push(block.conditions.len() - 1);
                             }
                         }
@@ -98,7 +99,7 @@ impl Analyzer<'_> {
                 self.factor(&join.relation, scope, facts, block, ctes, &condition)?;
                 self.place_condition(c, scope, place, block, &condition);
                 if let (JoinConstraint::On(on), TableFactor::Table { .. }, [(mention, ..)]) =
-                    (c, &join.relation, &block.tables[here..])
+                    (c, &join.relation, &block.tables[here.0..])
                 {
                     block.own_filters.push((*mention, on, self.scopes.view(scope, place.first_name)));
                 }
@@ -107,7 +108,7 @@ impl Analyzer<'_> {
             }
             J::Right(c) | J::RightOuter(c) => {
                 let condition = outer_condition(c, block);
-                for (_, _, conditions) in &mut block.tables[place.first..here] {
+                for (_, _, conditions) in &mut block.tables[place.first.0..here.0] {
                     conditions.extend_from_slice(&condition);
                 }
                 block.nullable_from(place.first);
@@ -248,7 +249,7 @@ impl Analyzer<'_> {
     ) -> Outcome {
         let inner = self.scopes.open(None);
         self.block_of(select, inner, facts, block, ctes)?;
-        let Some((outputs, complete)) = self.outputs(select, inner) else {
+        let Some((outputs, complete)) = self.outputs(&select.projection, inner) else {
             self.scopes.alias(scope, label, Source::Opaque);
             return Ok(());
         };
@@ -268,9 +269,9 @@ impl Analyzer<'_> {
     }
 
     /// A SELECT's columns, as far as they have plain names, and whether those are all; `None` where that can't be said.
-    fn outputs(&self, select: &Select, inner: ScopeId) -> Option<(Vec<Output>, bool)> {
+    pub(super) fn outputs(&self, items: &[SelectItem], inner: ScopeId) -> Option<(Vec<Output>, bool)> {
         let (mut outputs, mut complete) = (Vec::new(), true);
-        for item in &select.projection {
+        for item in items {
             match item {
                 SelectItem::ExprWithAlias { expr, alias } => {
                     outputs.push((folded(alias), self.scopes.resolve(inner, expr)));
@@ -281,15 +282,30 @@ impl Analyzer<'_> {
                 },
                 SelectItem::Wildcard(_) => {
                     let [Named { mention, .. }] = self.scopes.names(inner) else { return None };
-                    let Source::Table(table) = self.scopes.source(*mention) else { return None };
-                    outputs.extend(
-                        table.columns.iter().map(|c| (c.name.clone(), Some((*mention, c.name.clone())))),
-                    );
+                    outputs.extend(self.all_columns(*mention)?);
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let (None, label) = relation_name(name)? else { return None };
+                    let mut of = self.scopes.names(inner).iter().filter(|named| named.label == label);
+                    let (Some(named), None) = (of.next(), of.next()) else { return None };
+                    outputs.extend(self.all_columns(named.mention)?);
                 }
                 _ => return None,
             }
         }
         Some((outputs, complete))
+    }
+
+    /// All columns of a table, or of rows of WITH.
+    pub(super) fn all_columns(&self, mention: Mention) -> Option<Vec<Output>> {
+        let column = |name: &String| (name.clone(), Some((mention, name.clone())));
+        match self.scopes.source(mention) {
+            Source::Table(table) => Some(table.columns.iter().map(|c| column(&c.name)).collect()),
+            Source::Derived(columns, true) if self.in_with => {
+                Some(columns.iter().map(|c| column(&c.name)).collect())
+            }
+            _ => None,
+        }
     }
 }
 

@@ -69,9 +69,11 @@ const CLOCK: [&str; 5] = ["now", "today", "tomorrow", "yesterday", "allballs"];
 
 impl Block<'_> {
     /// Tables from here on are on the nullable side of an outer join.
-    pub(super) fn nullable_from(&mut self, first: usize) {
-        let mentions: Vec<Mention> = self.tables[first..].iter().map(|(mention, ..)| *mention).collect();
+    pub(super) fn nullable_from(&mut self, first: (usize, usize)) {
+        let mentions: Vec<Mention> = self.tables[first.0..].iter().map(|(mention, ..)| *mention).collect();
         self.nullable.extend(mentions);
+        let known: Vec<Mention> = self.known[first.1..].iter().map(|(mention, _)| *mention).collect();
+        self.nullable.extend(known);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::forms::{is_only, is_system};
 use super::{Analyzer, Block, Ctes, Named, Outcome, Sharded};
-use crate::plan::Refusal;
 use crate::plan::scope::{ScopeId, Source, relation_name};
+use crate::plan::{Refusal, views};
 use crate::schema::effects::events;
+use crate::schema::views::Reads;
 use crate::schema::{GroupId, Kind, Table};
 use sqlparser::ast::ObjectName;
 use std::sync::Arc;
@@ -25,10 +26,12 @@ impl Analyzer<'_> {
         };
         let aliased = label.is_some();
         let label = label.unwrap_or_else(|| bare.clone());
-        if schema.is_none() && ctes.contains(&bare) {
-            self.scopes.mention(scope, label, aliased, Source::Opaque);
+        if let (None, Some(known)) = (&schema, ctes.get(&bare)) {
+            let mention = self.scopes.mention(scope, label, aliased, known.source());
+            self.mention_known(mention, known, block);
             return Ok(());
         }
+        self.note_view(name, &label, aliased);
         let Some(table) = self.table(name)? else {
             self.scopes.mention(scope, label, aliased, Source::Opaque);
             return Ok(());
@@ -49,12 +52,20 @@ impl Analyzer<'_> {
     ) -> Outcome {
         self.found.relations += 1;
         self.scopes.alias(scope, label.clone(), Source::Opaque);
-        if relation_name(name).is_some_and(|(schema, bare)| schema.is_none() && ctes.contains(&bare)) {
+        if relation_name(name).is_some_and(|(schema, bare)| schema.is_none() && ctes.contains_key(&bare)) {
+            self.found.unclear = true;
             return Ok(());
         }
+        self.note_view(name, &label, true);
         let Some(table) = self.table(name)? else { return Ok(()) };
         if let Some(type_oid) = table.key_oid() {
-            self.found.sharded.push(Sharded { pin: None, type_oid, colocated: false, with_target: false });
+            self.found.sharded.push(Sharded {
+                pin: None,
+                type_oid,
+                colocated: false,
+                with_target: false,
+                at_home: false,
+            });
         }
         let (name, aliased) = (name.clone(), true);
         self.found.named.push(Named { name, label, aliased, table, pin: None, pushed: None, whole: false });
@@ -70,7 +81,7 @@ impl Analyzer<'_> {
             return Err(Refusal::unsupported("ONLY is not supported across shards yet"));
         }
         let table = self.schema.find(self.path, schema.as_deref(), &bare);
-        let Some(table) = table.cloned() else {
+        let Some(table) = table.map(|table| self.schema.as_read(table)).cloned() else {
             if is_system(schema.as_deref(), &bare) {
                 self.found.system = true;
             } else {
@@ -78,17 +89,36 @@ impl Analyzer<'_> {
             }
             return Ok(None);
         };
+        if self.schema.view(&table).is_some_and(|view| view.reads == Reads::Catalog) {
+            self.found.system = true;
+            return Ok(None);
+        }
         self.note(&table)?;
+        self.found.tables.extend(table.of_view.iter().flat_map(|view| view.tables.iter().cloned()));
         self.found.tables.push(table.clone());
         Ok(Some(table))
+    }
+
+    /// Notes a view that is not simply read like a table.
+    fn note_view(&mut self, name: &ObjectName, label: &str, aliased: bool) {
+        let Some((schema, bare)) = relation_name(name) else { return };
+        let Some(table) = self.schema.find(self.path, schema.as_deref(), &bare) else { return };
+        let Some(view) = self.schema.view(table) else { return };
+        let slot = match &view.reads {
+            Reads::Inline => &mut self.found.inlined,
+            Reads::Table(read) if read.of_view.as_ref().is_some_and(|view| view.ordered) => {
+                &mut self.found.ordered
+            }
+            _ => return,
+        };
+        let (name, label, table) = (name.clone(), label.to_owned(), Arc::clone(table));
+        slot.get_or_insert(Named { name, label, aliased, table, pin: None, pushed: None, whole: false });
     }
 
     fn note(&mut self, table: &Table) -> Outcome {
         let name = &table.name;
         match &table.kind {
-            Kind::View(_) if !self.schema.is_unsharded() => {
-                Err(Refusal::unsupported(format!("\"{name}\" is a view; what it reads can't be routed yet")))
-            }
+            Kind::View(_) if !self.schema.is_unsharded() => Err(views::refusal(self.schema, table)),
             Kind::Unlisted if !self.schema.is_unsharded() => Err(Refusal {
                 code: "0A000",
                 message: format!(

@@ -125,7 +125,8 @@ impl Context<'_> {
         };
         let is_dated = self.reads_dates(insert, table);
         let table = table.clone();
-        Ok(Spread { group, returns: insert.returning.is_some(), clock, is_dated, how: How::Fed(fed), table })
+        let (returns, how) = (insert.returning.is_some(), How::Fed(fed));
+        Ok(Spread { group, returns, clock, is_dated, how, table, verb: "INSERT", counts: false })
     }
 
     /// What columns that the query does not give take: no sequence that repeats, and one value of the clock.
@@ -147,7 +148,7 @@ impl Context<'_> {
 }
 
 /// How many columns a query gives, if that can be told.
-fn width(query: &Query) -> Option<usize> {
+pub(in crate::plan) fn width(query: &Query) -> Option<usize> {
     let select = first(&query.body)?;
     let plain =
         |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });

@@ -13,6 +13,7 @@ mod moves;
 mod settled;
 mod split;
 pub mod text;
+mod with;
 
 use super::Refusal;
 use super::dml::{self, Written};
@@ -28,12 +29,13 @@ pub use copies::{Copied, Rewrite};
 pub(super) use copies::{arbiters, has_settled_default};
 pub(super) use dated::is_dated;
 pub use dated::is_dated_type;
+pub(super) use fed::width as query_width;
 pub use fed::{Fed, To};
-pub use moves::{Moved, stays};
+pub use moves::{Leave, Moved, Stray, stays};
 use settled::Settled;
 pub(super) use settled::has_default_word;
-pub(super) use split::check_default;
 pub use split::{Fills, Split};
+pub(super) use split::{check_default, functions_of};
 use sqlparser::ast::{Insert, Query, SelectItem, SetExpr, Statement};
 use std::sync::Arc;
 use text::Tokens;
@@ -53,6 +55,10 @@ pub struct Spread {
     pub is_dated: bool,
     /// What each shard does.
     pub how: How,
+    /// The word that its tag begins with.
+    pub verb: &'static str,
+    /// Whether each shard gives a row of counts, which are added up.
+    pub counts: bool,
 }
 
 impl Spread {
@@ -116,7 +122,7 @@ impl Context<'_> {
     ) -> Result<Spread, Refusal> {
         let table = written.table.clone().ok_or_else(|| refused("a write of no table"))?;
         if let Kind::Sharded { .. } = table.kind {
-            table.check_per_statement(done_by(statement, written.moves))?;
+            table.check_per_statement(done_by(statement))?;
         }
         if !self.found.local.is_empty() {
             return Err(refused("a write beside local tables"));
@@ -132,7 +138,7 @@ impl Context<'_> {
             },
             (Kind::Sharded { .. }, Statement::Update(update)) if written.moves => {
                 self.each(statement, &table)?;
-                (How::Moved(self.moves(update, &table, pin_of_target)?), None)
+                (How::Moved(self.moves(update, &table, pin_of_target, written, &tokens)?), None)
             }
             (Kind::Sharded { .. }, _) => {
                 self.each(statement, &table)?;
@@ -154,7 +160,8 @@ impl Context<'_> {
             clock = None;
         }
         let is_dated = !matches!(how, How::Copied(_)) && self.reads_dates(statement, &table);
-        Ok(Spread { group, returns: returning(statement).is_some(), clock, is_dated, how, table })
+        let (returns, verb) = (returning(statement).is_some(), with::verb_of(statement));
+        Ok(Spread { group, returns, clock, is_dated, how, table, verb, counts: false })
     }
 
     /// UPDATE or DELETE: each row that it writes depends on rows of its own shard alone.
@@ -172,6 +179,11 @@ impl Context<'_> {
         if self.found.system {
             return Err(refused("a system catalog beside a write"));
         }
+        self.check_resets(statement, table)
+    }
+
+    /// Refuses defaults that each shard would read from its own clock.
+    fn check_resets(&self, statement: &Statement, table: &Table) -> Result<(), Refusal> {
         if sets_default(statement) && table.columns.iter().any(|c| is_clocked(c.default.as_deref())) {
             return Err(refused("SET … = DEFAULT, where a default of the table names the clock,"));
         }
@@ -204,10 +216,8 @@ impl Context<'_> {
             return Err(refused("a subquery without a settled answer in INSERT … SELECT"));
         }
         let width = match &*source.body {
-            SetExpr::Select(select) if !matches!(select.projection[..], [SelectItem::Wildcard(_)]) => {
-                select.projection.len()
-            }
-            _ => table.columns.len(),
+            SetExpr::Select(select) if !dml::is_whole(select) => select.projection.len(),
+            _ => written.width.unwrap_or(table.columns.len()),
         };
         let given = |at: usize, name: &str| match insert.columns.is_empty() {
             true => at < width,
@@ -237,15 +247,7 @@ impl Context<'_> {
         if clock::calls(statement) != found || clock::asks_age(statement) {
             return Err(refused("this use of the clock in a write"));
         }
-        let named = |item: &SelectItem| match item {
-            SelectItem::UnnamedExpr(expr) if clock::calls(expr) > 0 => match output_name(item) {
-                OutputName::Known(name) => !clock::is_clock(&name) && name != "case",
-                OutputName::Unsure => false,
-                OutputName::None => true,
-            },
-            _ => true,
-        };
-        if returning(statement).into_iter().flatten().all(named) {
+        if returning(statement).into_iter().flatten().all(keeps_name) {
             return Ok(());
         }
         let message =
@@ -254,11 +256,23 @@ impl Context<'_> {
     }
 }
 
+/// Whether a column has the same name when the clock is told by a literal.
+fn keeps_name(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::UnnamedExpr(expr) if clock::calls(expr) > 0 => match output_name(item) {
+            OutputName::Known(name) => !clock::is_clock(&name) && name != "case",
+            OutputName::Unsure => false,
+            OutputName::None => true,
+        },
+        _ => true,
+    }
+}
+
 /// What a statement does to rows.
-fn done_by(statement: &Statement, moves: bool) -> u8 {
+fn done_by(statement: &Statement) -> u8 {
     match statement {
         Statement::Insert(insert) => dml::of_insert(insert),
-        Statement::Update(_) if !moves => events::UPDATE,
+        Statement::Update(_) => events::UPDATE,
         Statement::Delete(_) => events::DELETE,
         Statement::Merge(merge) => dml::done_by(merge),
         _ => events::ROWS,

@@ -179,7 +179,7 @@ pub(super) fn width_of(insert: &Insert, tokens: &Tokens<'_>) -> Result<usize, Re
 }
 
 /// The functions that an expression of the catalog calls; `None` if it is not understood.
-pub(super) fn functions_of(text: &str) -> Option<Vec<String>> {
+pub(in crate::plan) fn functions_of(text: &str) -> Option<Vec<String>> {
     let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).ok()?;
     let expr = parser.parse_expr().ok()?;
     let mut traits = Traits::default();

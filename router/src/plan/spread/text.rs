@@ -1,7 +1,7 @@
 //! A statement's text taken apart and put together anew for each shard: rows of VALUES, parameters, calls of the clock.
 
 use super::clock::{Clock, Clocked, Frozen, clocks};
-use crate::sql::scan::{Scan, all_tokens};
+use crate::sql::scan::{Scan, all_tokens, identifier};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -79,6 +79,68 @@ impl<'t> Tokens<'t> {
             }
         }
         None
+    }
+
+    /// RETURNING and what stands behind it, to the end of the statement.
+    pub fn returning(&self) -> Option<Range<usize>> {
+        let found = self.outside(0).find(|&n| self.at(n).eq_ignore_ascii_case("returning"))?;
+        Some(self.ranges[found].start..self.end())
+    }
+
+    /// Words of a piece of the text, as identifiers.
+    pub fn words(&self, range: Range<usize>) -> impl Iterator<Item = String> + '_ {
+        let inside = move |at: &&Range<usize>| at.start >= range.start && at.end <= range.end;
+        self.ranges.iter().filter(inside).map(|at| identifier(&self.text[at.clone()]))
+    }
+
+    /// Whether RETURNING takes parameters, or OLD and NEW.
+    pub fn returns_more(&self) -> bool {
+        let Some(returning) = self.returning() else { return false };
+        (0..self.ranges.len()).filter(|&n| self.ranges[n].start > returning.start).any(|n| {
+            let word = self.at(n);
+            let row = matches!(&*word.to_ascii_lowercase(), "old" | "new");
+            row && self.at(n + 1) == "." || word.starts_with('$')
+        })
+    }
+
+    /// The value of one of so many assignments of an UPDATE.
+    pub fn assigned(&self, nth: usize, of: usize) -> Option<Range<usize>> {
+        let is = |n: usize, word: &str| self.at(n).eq_ignore_ascii_case(word);
+        let set = self.outside(0).find(|&n| is(n, "set"))?;
+        let mut starts = vec![set + 1];
+        let mut end = self.ranges.len();
+        for n in self.outside(set + 1) {
+            if is(n, ",") {
+                starts.push(n + 1);
+            } else if is(n, ";")
+                || is(n, "where")
+                || is(n, "returning")
+                || is(n, "from") && !is(n - 1, "distinct")
+            {
+                end = n;
+                break;
+            }
+        }
+        starts.push(end + 1);
+        if starts.len() != of + 1 || nth >= of {
+            return None;
+        }
+        let last = starts[nth + 1] - 2;
+        let equals = (starts[nth]..last).find(|&n| self.at(n) == "=")?;
+        Some(self.ranges[equals + 1].start..self.ranges[last].end)
+    }
+
+    /// Tokens from one on that stand in no parentheses.
+    fn outside(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
+        let mut depth = 0i32;
+        (from..self.ranges.len()).filter(move |&n| {
+            match self.at(n) {
+                "(" | "[" => depth += 1,
+                ")" | "]" => depth -= 1,
+                _ => return depth == 0,
+            }
+            false
+        })
     }
 
     /// Where the query of an INSERT … SELECT stands, and the closing parenthesis of the column list, if there is one.
@@ -313,6 +375,22 @@ mod tests {
         assert_eq!(rows.columns_end.map(|at| &TEXT[at..=at]), Some(")"));
         assert_eq!(rows.defaults.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [0]);
         assert_eq!(tokens.conflict_target(), Some("ON CONFLICT (a) "));
+    }
+
+    #[test]
+    fn assignments_and_returning_are_found_in_the_text() {
+        let text = "UPDATE t AS x SET a[1] = (SELECT 2, 3), \"set\" = b IS DISTINCT FROM c , k= - 7::int FROM y WHERE z = (1) \
+                    RETURNING k, (a) ; ";
+        let tokens = Tokens::of(text).unwrap();
+        let value = |nth| tokens.assigned(nth, 3).map(|at| &text[at]);
+        assert_eq!(value(0), Some("(SELECT 2, 3)"));
+        assert_eq!(value(1), Some("b IS DISTINCT FROM c"));
+        assert_eq!(value(2), Some("- 7::int"));
+        assert_eq!((value(3), tokens.assigned(0, 2)), (None, None));
+        assert_eq!(tokens.returning().map(|at| &text[at]), Some("RETURNING k, (a)"));
+        let short = Tokens::of("UPDATE t SET k = $1").unwrap();
+        assert_eq!(short.assigned(0, 1).map(|at| &short.text[at]), Some("$1"));
+        assert_eq!(short.returning(), None);
     }
 
     #[test]

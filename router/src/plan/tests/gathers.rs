@@ -277,7 +277,7 @@ fn what_looks_at_where_rows_lie_or_does_something_is_refused() {
         "SELECT age FROM users ORDER BY name FOR UPDATE",
         "SELECT count(DISTINCT age) FROM ONLY users",
         "SELECT count(DISTINCT age) FROM users, jobs",
-        "EXPLAIN SELECT count(DISTINCT age) FROM users",
-        "DECLARE c CURSOR FOR SELECT count(DISTINCT age) FROM users",
+        "DECLARE c CURSOR FOR INSERT INTO users VALUES (7)",
+        "SELECT name FROM pg_cursors",
     ]);
 }

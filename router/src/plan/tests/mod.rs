@@ -9,4 +9,5 @@ mod support;
 mod templates;
 mod temporary;
 mod unsound;
+mod withs;
 mod writes;

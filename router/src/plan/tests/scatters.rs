@@ -1,6 +1,6 @@
 //! Reads that every shard may answer by itself, and those that it may not.
 
-use super::support::{assert_all, assert_refused, plan};
+use super::support::{assert_all, assert_refused, plan, route};
 use crate::plan::scatter::{Count, Scatter, SortType};
 use crate::plan::{Across, Route};
 
@@ -53,7 +53,38 @@ fn rows_that_are_not_are_gathered() {
         ],
         "gather",
     );
-    assert_refused(&["SELECT * FROM users FOR UPDATE"]);
+}
+
+#[test]
+fn locks_are_taken_by_each_shard_behind_its_limit() {
+    for (sql, asked) in [
+        ("SELECT age FROM users FOR UPDATE", "SELECT age  FROM users \n\nFOR UPDATE"),
+        ("SELECT age FROM users LIMIT 2 FOR SHARE ;", "SELECT age  FROM users \nLIMIT 2\nFOR SHARE"),
+        (
+            "SELECT age FROM users FOR NO KEY UPDATE LIMIT 2",
+            "SELECT age  FROM users \nLIMIT 2\nFOR NO KEY UPDATE",
+        ),
+        (
+            "SELECT age FROM users ORDER BY age FOR UPDATE OF users SKIP LOCKED -- x",
+            "SELECT age , (age)::pg_catalog.text AS \"shardway hidden 1\" FROM users ORDER BY age \n\nFOR UPDATE OF users SKIP LOCKED -- x",
+        ),
+    ] {
+        assert_eq!(scatter(sql).shard_sql(), asked, "{sql}");
+    }
+    assert!(scatter("SELECT age FROM users LIMIT 2 FOR UPDATE").locks_some());
+    assert!(!scatter("SELECT age FROM users FOR UPDATE").locks_some());
+    assert_refused(&[
+        "SELECT * FROM users u JOIN ref r ON r.id = u.age FOR UPDATE",
+        "SELECT count(*) FROM users FOR UPDATE",
+    ]);
+    scatter("SELECT * FROM users u JOIN ref r ON r.id = u.age FOR UPDATE OF u");
+}
+
+#[test]
+fn cursors_are_planned_as_their_queries() {
+    assert_eq!(scatter("DECLARE c SCROLL CURSOR FOR SELECT age FROM users").sql, "SELECT age  FROM users\n");
+    assert_eq!(route("DECLARE c CURSOR FOR SELECT count(*) FROM users"), "all");
+    assert_eq!(route("DECLARE c CURSOR WITH HOLD FOR SELECT count(DISTINCT age) FROM users"), "gather");
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn table(schema: &str, name: &str, columns: Vec<Column>, kind: Kind) -> Table {
         uniques: Vec::new(),
         family: None,
         side_effects: crate::schema::effects::SideEffects::default(),
+        of_view: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A template's plan serves every statement of the template only where each would have been planned so by itself.
 
 use super::support::{SCHEMA, plan, route, route_of, scan};
-use crate::plan::Route;
+use crate::plan::{SettingCall, SettingValue};
 use crate::plan_cache::{Planning, SearchPath};
 use proptest::prelude::*;
 
@@ -91,10 +91,15 @@ proptest! {
 fn a_parameter_name_in_set_config_is_looked_at_each_time() {
     let planning = Planning::new((*SCHEMA).clone());
     let path = SearchPath::parse("public", "app");
-    let refused = |sql: &str| matches!(planning.plan(sql, &mut scan(sql), &path).route, Route::Refuse(_));
-    assert!(!refused("SELECT set_config('app.user', '1', true)"));
-    assert!(refused("SELECT set_config('search_path', 'x', true)"));
-    assert!(!refused("SELECT set_config('app.user', '2', true)"));
+    let path = |sql: &str| {
+        let plan = planning.plan(sql, &mut scan(sql), &path);
+        plan.setting.as_ref().and_then(SettingCall::search_path).cloned()
+    };
+    let text = |value: &str| Some(SettingValue::Text(value.to_owned()));
+    assert_eq!(path("SELECT set_config('app.user', '1', true)"), None);
+    assert_eq!(path("SELECT set_config('search_path', 'x', true)"), text("x"));
+    assert_eq!(path("SELECT set_config('search_path', 'y', true)"), text("y"));
+    assert_eq!(path("SELECT set_config('app.user', '2', true)"), None);
 }
 
 #[test]

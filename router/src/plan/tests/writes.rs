@@ -136,10 +136,13 @@ fn a_row_without_a_key_is_refused_as_postgres_refuses_null() {
 
 #[test]
 fn a_key_that_is_computed_is_not_guessed() {
+    assert_eq!(route("INSERT INTO users (user_id) VALUES (7.5)"), home("8"));
+    assert_eq!(route("INSERT INTO users (user_id) VALUES (-7.5)"), home("-8"));
+    assert_eq!(route("SELECT * FROM users WHERE user_id = 7.5"), "any");
+    assert_eq!(route("DELETE FROM users WHERE user_id IN (7.5, 7)"), home("7"));
     assert_refused(&[
         "INSERT INTO users (user_id) VALUES (7 + 1)",
         "INSERT INTO users (user_id) VALUES (abs(7))",
-        "INSERT INTO users (user_id) VALUES (7.5)",
         "INSERT INTO defaulted (x) VALUES ('a')",
         "INSERT INTO defaulted VALUES (DEFAULT, 'a')",
         "INSERT INTO defaulted DEFAULT VALUES",
@@ -339,4 +342,41 @@ fn what_is_settled_every_copy_does_for_itself() {
         "DELETE FROM ref WHERE id IN (SELECT id FROM ref LIMIT 1)",
         "UPDATE ref SET label = r.label FROM ref r WHERE r.id = ref.user_id",
     ]);
+}
+
+#[test]
+fn an_insert_that_leaves_its_columns_unsaid_is_sent_with_them() {
+    let sent = |sql: &str| plan(sql).listed.and_then(|listed| listed.put_into(sql)).map(|(sql, _)| sql);
+    for (sql, expected) in [
+        ("INSERT INTO users VALUES (7, 'a')", "INSERT INTO users (\"user_id\", \"name\") VALUES (7, 'a')"),
+        (
+            "INSERT INTO orders AS o VALUES (7, 1, 'x', 2), (7, 1, 'x', 2)",
+            "INSERT INTO orders AS o (\"user_id\", \"id\", \"note\") VALUES (7, 1, 'x', 2), (7, 1, 'x', 2)",
+        ),
+        (
+            "INSERT INTO orders SELECT user_id, age FROM users WHERE user_id = 7",
+            "INSERT INTO orders (\"user_id\", \"id\") SELECT user_id, age FROM users WHERE user_id = 7",
+        ),
+        (
+            "INSERT INTO \"Config\" VALUES ($1, $2)",
+            "INSERT INTO \"Config\" (\"configurationId\", \"userId\") VALUES ($1, $2)",
+        ),
+        (
+            "WITH a AS (INSERT INTO users VALUES (7) RETURNING user_id) INSERT INTO orders (user_id) SELECT user_id FROM a",
+            "WITH a AS (INSERT INTO users (\"user_id\") VALUES (7) RETURNING user_id) INSERT INTO orders (user_id) SELECT user_id FROM a",
+        ),
+    ] {
+        assert_eq!(sent(sql).as_deref(), Some(expected));
+        assert!(!plan(sql).plain);
+    }
+    for sql in [
+        "INSERT INTO users (user_id) VALUES (7)",
+        "INSERT INTO orders SELECT * FROM orders WHERE user_id = 7",
+        "INSERT INTO ref VALUES (1)",
+        "INSERT INTO log VALUES (1)",
+        "UPDATE users SET age = 1 WHERE user_id = 7",
+    ] {
+        assert_eq!(sent(sql), None, "{sql}");
+    }
+    assert!(plan("INSERT INTO users (user_id) VALUES (7)").plain);
 }

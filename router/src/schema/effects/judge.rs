@@ -10,7 +10,7 @@
 //! A trigger that sets the key, or gives another row, is not: the row's shard was chosen before.
 
 use super::said::{Named, Said};
-use super::{SideEffects, events};
+use super::{Moving, SideEffects, events};
 use crate::schema::{GroupId, Kind, Schema, Table};
 use shardway_pool::catalog::effects::{Body, Effect, Thing};
 use shardway_pool::catalog::{Catalog, Name};
@@ -34,6 +34,7 @@ pub fn judge(schema: &Schema, catalogs: &[Catalog]) -> HashMap<Name, SideEffects
             let Some(table) = own(schema, &effect.table, group) else { continue };
             let found = all.entry(effect.table.clone()).or_default();
             judge.effect(effect, table, found, reach.entry(effect.table.clone()).or_default());
+            judge.moving(effect, table, &mut found.moving);
         }
         for barrier in &catalog.barriers {
             let Some(table) = own(schema, &barrier.table, group) else { continue };
@@ -64,7 +65,7 @@ fn own<'a>(schema: &'a Schema, name: &Name, group: usize) -> Option<&'a Table> {
 
 /// A write to a member of a family may reach the others' rows.
 fn spread_to_families(schema: &Schema, all: &mut HashMap<Name, SideEffects>) {
-    type Reasons = (Vec<(u8, String)>, Vec<String>);
+    type Reasons = (Vec<(u8, String)>, Vec<String>, Moving);
     let mut families: HashMap<&str, Reasons> = HashMap::new();
     let members: Vec<_> = schema
         .tables()
@@ -76,12 +77,14 @@ fn spread_to_families(schema: &Schema, all: &mut HashMap<Name, SideEffects>) {
         // The policies that hold are those of the table that is named.
         known.0.extend(effects.unsafe_for.iter().filter(|(events, _)| events & events::READ == 0).cloned());
         known.1.extend(effects.loose.iter().cloned());
+        known.2.take(&effects.moving);
     }
     for (name, family) in &members {
-        let Some((acts, loose)) = families.get(family) else { continue };
+        let Some((acts, loose, moving)) = families.get(family) else { continue };
         let effects = all.entry(name.clone()).or_default();
         acts.iter().for_each(|act| push(&mut effects.unsafe_for, act.clone()));
         loose.iter().for_each(|index| push(&mut effects.loose, index.clone()));
+        effects.moving.take(moving);
     }
 }
 
@@ -141,7 +144,7 @@ fn is_unique_anyway(catalog: &Catalog, table: &Table, column: &str) -> bool {
     in_turns || default.is_some_and(|text| RANDOM.iter().any(|name| bare(text).starts_with(name)))
 }
 
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     by_name: &'a HashMap<&'a str, Vec<&'a Table>>,
     bodies: HashMap<&'a str, Vec<&'a Body>>,
     catalog: &'a Catalog,
@@ -215,7 +218,7 @@ impl Judge<'_> {
     }
 
     /// The text, and all that it calls.
-    fn with_calls(&self, own: Said) -> Said {
+    pub(super) fn with_calls(&self, own: Said) -> Said {
         let mut whole = own;
         let mut seen: BTreeSet<String> = BTreeSet::new();
         while let Some(next) = whole.calls.iter().find(|name| !seen.contains(*name)).cloned() {
@@ -231,7 +234,7 @@ impl Judge<'_> {
     }
 
     /// Relations that a name may mean.
-    fn tables(&self, (schema, name): &Named) -> Vec<&Table> {
+    pub(super) fn tables(&self, (schema, name): &Named) -> Vec<&Table> {
         let all = self.by_name.get(&**name).into_iter().flatten().copied();
         all.filter(|table| schema.as_ref().is_none_or(|schema| *schema == table.schema)).collect()
     }

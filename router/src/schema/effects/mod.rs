@@ -5,6 +5,7 @@
 //! its text is refused where a statement would set it off; see [`judge`] for what counts as shown.
 
 mod judge;
+mod moving;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod tests;
 use super::Table;
 use crate::plan::Refusal;
 pub(super) use judge::judge;
+pub use moving::Moving;
 pub use shardway_pool::catalog::effects::events;
 
 /// What is wrong with a table's own doings.
@@ -25,6 +27,8 @@ pub struct SideEffects {
     pub defaults: Vec<(String, String)>,
     /// Unique indexes and exclusion constraints without the sharding key, whose values may repeat on other shards.
     pub loose: Vec<String>,
+    /// What its triggers mean for rows that move between shards.
+    pub moving: Moving,
 }
 
 /// What a client can do.

@@ -29,6 +29,12 @@ pub struct Said {
     pub sets: BTreeSet<Option<String>>,
     /// Columns of NEW and OLD that it names; `*` for the whole of them.
     pub of_row: BTreeSet<String>,
+    /// Columns of NEW among them; `*` where the whole of it is taken.
+    pub of_new: BTreeSet<String>,
+    /// Whether it takes NEW or OLD as a whole, and not only to give it back.
+    pub takes_row: bool,
+    /// Whether it does more to relations than to add rows to them, whatever is there.
+    pub alters: bool,
     /// Every other word in it.
     pub words: BTreeSet<String>,
     /// Whether a trigger may give another row than NEW or OLD.
@@ -54,6 +60,7 @@ impl Said {
         self.writes.extend(other.writes);
         self.calls.extend(other.calls);
         self.counts.extend(other.counts);
+        self.alters |= other.alters;
         self.locks |= other.locks;
         self.locks_by_number |= other.locks_by_number;
         self.tells |= other.tells;
@@ -155,6 +162,12 @@ impl Reader {
         self.expects = mode;
     }
 
+    /// Relations follow whose rows are changed.
+    fn alters(&mut self) {
+        self.said.alters = true;
+        self.list(Some(Mode::Write));
+    }
+
     /// Reads one token or a few. Gives the next one's place.
     fn step(&mut self, at: usize) -> usize {
         match &self.tokens[at] {
@@ -204,16 +217,21 @@ impl Reader {
     fn keyword(&mut self, word: &str, at: usize) -> bool {
         let before = self.before(at).to_owned();
         match word {
-            "from" if before == "delete" => self.list(Some(Mode::Write)),
+            "from" if before == "delete" => self.alters(),
             "from" => self.list(Some(Mode::Read)),
             "using" if !self.is(at + 1, '(') => self.list(Some(Mode::Read)),
             "join" => self.expects = Some(Mode::Read),
-            "into" if matches!(before.as_str(), "insert" | "merge") => self.expects = Some(Mode::Write),
+            "into" if before == "insert" => self.expects = Some(Mode::Write),
+            "into" if before == "merge" => self.alters(),
+            "conflict" if before == "on" => self.said.alters = true,
             "into" => self.into(at + 1),
             "update" if matches!(before.as_str(), "for" | "key") => self.said.locks = true,
             "share" if matches!(before.as_str(), "for" | "key") => self.said.locks = true,
-            "update" if !matches!(before.as_str(), "do" | "on" | "or") => self.expects = Some(Mode::Write),
-            "truncate" if self.starts(at) => self.list(Some(Mode::Write)),
+            "update" if !matches!(before.as_str(), "do" | "on" | "or") => {
+                self.said.alters = true;
+                self.expects = Some(Mode::Write);
+            }
+            "truncate" if self.starts(at) => self.alters(),
             "only" | "lateral" | "table" | "strict" => {}
             "set" | "select" | "values" | "where" | "group" | "order" | "having" | "limit" | "returning"
             | "then" | "loop" | "window" | "begin" | "when" => self.list(None),
@@ -333,6 +351,11 @@ impl Reader {
             self.said.of_row.insert("*".into());
         }
         self.said.of_row.extend(column.map(str::to_owned));
+        let taken = column.is_none() && !self.is_given_back(at, end);
+        self.said.takes_row |= taken;
+        if name == "new" {
+            self.said.of_new.extend(column.map(str::to_owned).or(taken.then(|| "*".to_owned())));
+        }
         // The value may be set in a part of the column.
         let mut after = end;
         while self.is(after, '[') || self.is(after, '.') {
@@ -350,6 +373,19 @@ impl Reader {
         if name == "new" && assigns {
             self.said.sets.insert(column.map(str::to_owned));
         }
+    }
+
+    /// Whether a row stands in `RETURN row;` or in `RETURN coalesce(row, row);`.
+    fn is_given_back(&self, at: usize, end: usize) -> bool {
+        let behind = |n: usize, word: &str| at >= n && self.word(at - n) == word;
+        let opens = |n: usize| at >= n && self.is(at - n, '(');
+        behind(1, "return") && self.is(end, ';')
+            || opens(1) && behind(2, "coalesce") && behind(3, "return")
+            || opens(3)
+                && behind(4, "coalesce")
+                && behind(5, "return")
+                && self.is(end, ')')
+                && self.is(end + 1, ';')
     }
 
     fn call(&mut self, name: &str, argument: usize) {
@@ -437,6 +473,39 @@ mod tests {
             ("BEGIN RETURN new #= h; END", true),
         ] {
             assert_eq!(Said::of(text).gives_another, another, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_of_the_new_row_is_seen() {
+        let of = |text: &str| {
+            let said = Said::of(text);
+            (said.of_new.into_iter().collect::<Vec<_>>().join(","), said.takes_row)
+        };
+        for (text, new, whole) in [
+            ("BEGIN new.rev := old.rev + 1; RETURN new; END", "rev", false),
+            ("BEGIN RETURN coalesce(new, old); END", "", false),
+            ("BEGIN INSERT INTO log VALUES (old.user_id); RETURN NULL; END", "", false),
+            ("BEGIN INSERT INTO log SELECT new.*; RETURN NULL; END", "*", true),
+            ("BEGIN IF new IS DISTINCT FROM old THEN x := 1; END IF; RETURN new; END", "*", true),
+            ("BEGIN x := to_jsonb(old); RETURN new; END", "", true),
+        ] {
+            assert_eq!(of(text), (new.to_owned(), whole), "{text}");
+        }
+    }
+
+    #[test]
+    fn adding_rows_is_no_alteration() {
+        for (text, alters) in [
+            ("INSERT INTO log VALUES (1) RETURNING id INTO x", false),
+            ("INSERT INTO log VALUES (1) ON CONFLICT DO NOTHING", true),
+            ("UPDATE log SET n = 1", true),
+            ("DELETE FROM log", true),
+            ("MERGE INTO log USING x ON true WHEN MATCHED THEN DELETE", true),
+            ("TRUNCATE log", true),
+            ("SELECT 1 FROM log", false),
+        ] {
+            assert_eq!(Said::of(text).alters, alters, "{text}");
         }
     }
 

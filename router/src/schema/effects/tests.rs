@@ -42,6 +42,7 @@ fn table(name: &str, kind: Kind) -> Table {
         uniques: Vec::new(),
         family: None,
         side_effects: SideEffects::default(),
+        of_view: None,
     }
 }
 
@@ -95,6 +96,36 @@ fn says(effect: Effect, why: &str) {
     let found = judged(effect.clone());
     let said = found.unsafe_for.first().map(|(_, said)| said.clone()).unwrap_or_default();
     assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{effect:?}: {said:?}");
+}
+
+#[test]
+fn triggers_of_rows_that_move_find_what_they_look_for() {
+    let moving = |before: bool, text: &str| {
+        let effect = Effect { events: events::UPDATE, before, ..effect(Thing::Trigger, text) };
+        let found = judged(effect).moving;
+        let strays = found.strays.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
+        (found.never.is_none(), strays, found.sees_key)
+    };
+    for (text, after, strays, sees) in [
+        ("BEGIN new.n := old.n + 1; RETURN new; END", true, "", false),
+        ("BEGIN INSERT INTO log VALUES (new.n); RETURN new; END", true, "", false),
+        ("BEGIN INSERT INTO item (user_id) VALUES (new.user_id); RETURN NULL; END", true, "item", true),
+        ("BEGIN INSERT INTO item SELECT new.*; RETURN NULL; END", true, "item", true),
+        (
+            "BEGIN INSERT INTO item VALUES (new.user_id) ON CONFLICT DO NOTHING; RETURN NULL; END",
+            false,
+            "",
+            true,
+        ),
+        ("BEGIN UPDATE item SET n = 1 WHERE user_id = new.user_id; RETURN NULL; END", false, "", true),
+        ("BEGIN PERFORM 1 FROM item WHERE user_id = new.user_id; RETURN NULL; END", false, "", true),
+        ("BEGIN PERFORM member(new.user_id); RETURN NULL; END", false, "", true),
+        ("BEGIN UPDATE item SET n = 1 WHERE user_id = old.user_id; RETURN NULL; END", true, "", true),
+        ("BEGIN INSERT INTO acc VALUES (new.user_id); RETURN NULL; END", false, "", true),
+    ] {
+        assert_eq!(moving(false, text), (after, strays.to_owned(), sees), "{text}");
+        assert_eq!(moving(true, text).0, after && strays.is_empty(), "before: {text}");
+    }
 }
 
 #[test]

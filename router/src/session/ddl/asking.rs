@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// Sends a command to a shard, without reading what it answers.
-    pub(super) async fn send_objects(
+    pub(in crate::session) async fn send_objects(
         &mut self,
         shard: ShardRef,
         access: Access,
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Reads a server's answer to the end. A client that leaves meanwhile has it stopped.
-    pub(super) async fn objects_answer(&mut self, shard: ShardRef) -> Result<Said, Failure> {
+    pub(in crate::session) async fn objects_answer(&mut self, shard: ShardRef) -> Result<Said, Failure> {
         let gone = || ClientError::error("08006", "the server is gone");
         let index = self.servers.iter().position(|p| p.shard == shard).ok_or_else(gone)?;
         let limit = self.statement_limit();
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// An error of a server, for the client: its place in the text is the client's.
-    pub(super) fn objects_error(&mut self, body: &[u8]) -> Failure {
+    pub(in crate::session) fn objects_error(&mut self, body: &[u8]) -> Failure {
         self.proxy.metrics.server_errors.inc();
         if self.wants_tags() {
             let code = frame::error_field(body, b'C').and_then(|code| <[u8; 5]>::try_from(code).ok());

@@ -78,7 +78,7 @@ impl Session {
     }
 
     /// How these sequences stand on each shard of a group, as the transaction sees them.
-    pub(super) async fn sequences_on(
+    pub(in crate::session) async fn sequences_on(
         &mut self,
         group: GroupId,
         names: &[Name],

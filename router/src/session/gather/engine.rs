@@ -1,18 +1,26 @@
 //! The engine's side: the transaction or savepoint, the temporary tables, and the rows that come into them.
 
 use super::Parts;
-use super::pull::{Form, Pull, pulls};
+use super::pull::{Form, Pull, plain, pulls};
 use crate::error::ClientError;
 use crate::plan::gather::{Brought, Gather};
 use crate::plan::locate::Params;
 use crate::session::servers::Participant;
 use crate::session::simple::Failure;
+use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_pool::server::ServerConn;
+use std::borrow::Cow;
 
 /// Opens what is undone in the end, where there is no transaction: temporary tables are no writes, but a read-only
-/// transaction takes them for such.
-const OPEN: &str = "BEGIN READ WRITE";
+/// transaction takes them for such. The engine's own tables are seen as of one moment.
+const OPEN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
+
+/// Has several tables of a shard seen as of one moment.
+const AT_ONCE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+
+/// Bytes of a Sync.
+const SYNC_LEN: usize = 5;
 
 /// The same in a transaction.
 const SAVE: &str = "SAVEPOINT \"shardway gather\"";
@@ -58,6 +66,9 @@ impl Engine<'_> {
     ) -> Result<Vec<u8>, Failure> {
         let server = &mut servers[self.parts.engine].lease;
         let (columns, types) = self.prepare(server).await?;
+        if self.gather.stays_empty {
+            return Ok(described(&columns, self.params.result_formats));
+        }
         self.ask(servers, &types);
         for index in self.parts.all.iter().copied() {
             let server = &mut servers[index].lease;
@@ -91,7 +102,7 @@ impl Engine<'_> {
             let form = if table.binary { Form::Binary } else { Form::Text };
             let messages = pulls(&select, &params, types, &self.params, form);
             for &index in &self.parts.sources[n] {
-                send(&mut servers[index].lease, &messages);
+                send(&mut servers[index].lease, &self.at_once(index, n, &messages));
             }
             if self.parts.own[n] {
                 let insert = format!("INSERT INTO {} ({}) {select}", table.name, table.columns());
@@ -103,15 +114,41 @@ impl Engine<'_> {
         }
     }
 
+    /// What a shard is asked for a table, within one transaction for all of its tables: in statements of their own each would
+    /// be as of another moment. A transaction of the client's has its own isolation.
+    fn at_once<'a>(&self, index: usize, table: usize, messages: &'a [u8]) -> Cow<'a, [u8]> {
+        let brings = |tables: &[Vec<usize>]| tables.iter().any(|sources| sources.contains(&index));
+        let (before, behind) = self.parts.sources.split_at(table);
+        let (first, last) = (!brings(before), !brings(&behind[1..]));
+        if self.nested || first && last {
+            return messages.into();
+        }
+        let (statement, sync) = messages.split_at(messages.len() - SYNC_LEN);
+        let mut out = Buffer::default();
+        if first {
+            plain(&mut out, AT_ONCE);
+        }
+        out.extend(statement);
+        if last {
+            plain(&mut out, "COMMIT");
+        }
+        out.extend(sync);
+        out.filled().to_vec().into()
+    }
+
     /// Checks the statement as it came, so that what is wrong with it is said in Postgres's own words before anything
     /// travels; then makes the tables, and checks that the statement means the same on these. Gives the description of its
     /// columns, and its parameters' types.
     async fn prepare(&self, server: &mut ServerConn) -> Result<(Vec<u8>, Vec<u32>), Failure> {
-        self.parse(server, &self.gather.text);
+        self.parse(server, self.gather.asked());
+        self.check_views(server);
         self.create(server, if self.nested { SAVE } else { OPEN }, Brought::create);
         self.parse(server, self.gather.sql());
-        let [asked, created, renamed] = [answer(server).await?, answer(server).await?, answer(server).await?];
+        let asked = answer(server).await?;
+        let allowed = if self.gather.views.is_empty() { None } else { Some(answer(server).await?) };
+        let [created, renamed] = [answer(server).await?, answer(server).await?];
         let asked = asked.succeeded()?;
+        allowed.map_or(Ok(()), |allowed| allowed.succeeded().map(drop))?;
         created.created()?;
         // It selects what hangs on the key that it groups by.
         let renamed = match renamed.code() {
@@ -134,6 +171,15 @@ impl Engine<'_> {
         let types = asked.params.get(2..).unwrap_or_default();
         let types = types.chunks_exact(4).filter_map(|oid| frame::i32(oid)).map(|(oid, _)| oid as u32);
         Ok((asked.columns, types.collect()))
+    }
+
+    /// Who may not read a view may not have it read by its query either.
+    fn check_views(&self, server: &mut ServerConn) {
+        let check = |view: &String| format!("SELECT FROM {view} LIMIT 0");
+        let checks: Vec<String> = self.gather.views.iter().map(check).collect();
+        if !checks.is_empty() {
+            query(server, &checks.join("; "));
+        }
     }
 
     async fn prepare_with_keys(&self, server: &mut ServerConn) -> Result<Answer, Failure> {
@@ -295,7 +341,7 @@ fn fields(body: &[u8]) -> Option<Vec<Field<'_>>> {
 }
 
 /// A statement's RowDescription as its portal's: with the formats that the client asked for.
-fn described(columns: &[u8], formats: &[u8]) -> Vec<u8> {
+pub(in crate::session) fn described(columns: &[u8], formats: &[u8]) -> Vec<u8> {
     let codes = formats.get(2..).unwrap_or_default();
     let code = |n: usize| match codes.len() {
         0 => Some([0, 0]),

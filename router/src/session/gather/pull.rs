@@ -24,7 +24,7 @@ const PIECE: usize = 64 * 1024;
 
 /// What a statement of ours answers with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::session) enum Form {
     /// No rows.
     Nothing,
     /// Rows in binary.
@@ -57,13 +57,21 @@ pub(super) fn pulls(sql: &str, numbers: &[usize], types: &[u32], params: &Params
 }
 
 /// Parse, Bind and Execute of a statement without parameters.
-fn plain(out: &mut Buffer, sql: &str) {
+pub(in crate::session) fn plain(out: &mut Buffer, sql: &str) {
     frame::put(out, b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat());
     frame::put(out, b'B', &[0; 8]);
     frame::put(out, b'E', &[0; 5]);
 }
 
-fn pull(out: &mut Buffer, sql: &str, numbers: &[usize], types: &[u32], params: &Params<'_>, form: Form) {
+/// Parse, Bind and Execute of a statement over the parameters with these numbers, from 0.
+pub(in crate::session) fn pull(
+    out: &mut Buffer,
+    sql: &str,
+    numbers: &[usize],
+    types: &[u32],
+    params: &Params<'_>,
+    form: Form,
+) {
     let mut parse = [b"\0", sql.as_bytes(), b"\0"].concat();
     let count = (numbers.len() as u16).to_be_bytes();
     parse.extend_from_slice(&count);

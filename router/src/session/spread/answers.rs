@@ -15,6 +15,7 @@ use super::super::servers::Participant;
 use super::super::simple::Failure;
 use super::super::{End, Session};
 use super::Write;
+use super::counts::Counts;
 use super::moved::Movers;
 use super::wording::Worded;
 use crate::error::ClientError;
@@ -88,8 +89,11 @@ pub(super) struct Answers<'a> {
     pub(super) is_silent: bool,
     /// Who looks at every row's hidden columns.
     pub(super) movers: Option<&'a mut Movers>,
+    /// Who adds up rows of counts, and the formats that they are in.
+    pub(super) counts: Option<(&'a mut Counts, &'a [u8])>,
     pub(super) describes: bool,
-    returns: bool,
+    /// Whether the client gets rows.
+    pub(super) returns: bool,
     text: &'a str,
     table: &'a str,
 }
@@ -103,6 +107,7 @@ impl<'a> Answers<'a> {
             hidden: 0,
             is_silent: false,
             movers: None,
+            counts: None,
             describes,
             returns,
             text: write.text,
@@ -338,6 +343,11 @@ impl Session {
             b'N' if !answers.is_silent => frame::put(&mut self.client.output, b'N', body),
             b'D' if is_ours => check_ours(body)?,
             _ if is_ours => {}
+            b'D' if answers.counts.is_some() => {
+                if let Some((counts, formats)) = &mut answers.counts {
+                    counts.add(body, formats)?;
+                }
+            }
             b'D' if answers.returns || answers.hidden > 0 => {
                 if answers.returns && !answers.is_silent {
                     return answers.row(at, body, len).map_err(Failure::from);
@@ -386,7 +396,7 @@ impl Session {
         put_visible(&mut self.client.output, &input.filled()[..len], answers.hidden)?;
         input.consume(len);
         if self.client.output.len() >= FLUSH_AT {
-            self.client.flush().await.map_err(End::Client)?;
+            self.flush_rows().await?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! A write of a reference table that only the first shard can run: the others are told what became of each row.
 
+use super::super::Session;
 use super::super::scatter::{FLUSH_AT, broken_row};
 use super::super::simple::Failure;
-use super::super::{End, Session};
 use super::answers::{Answers, Collected, Order, Place, check_ours, hash, put_visible, rows_of};
 use super::wording::{self, literal, lock_exact};
 use super::{Write, message, unclear};
@@ -233,7 +233,7 @@ impl Session {
                 self.tell_others(write, others, batch, lock_message, &mut locked, all).await?;
             }
             if self.client.output.len() >= FLUSH_AT {
-                self.client.flush().await.map_err(End::Client)?;
+                self.flush_rows().await?;
             }
         }
         if !batch.sql.is_empty() {

@@ -12,13 +12,15 @@ use super::moved::home_of;
 use super::wording::{Worded, clock_edits};
 use super::{Bound, Write, unclear};
 use crate::error::ClientError;
+use crate::plan::listed::Listed;
 use crate::plan::locate::{Params, Target, Values, locate};
 use crate::plan::scatter::Scatter;
 use crate::plan::spread::text::{Tokens, Woven};
 use crate::plan::spread::{Fed, To};
 use crate::plan::{Access, Across, Refusal};
 use crate::schema::{GroupId, ShardRef};
-use around::{Around, unread, values_of};
+pub(in crate::session) use around::values_of;
+use around::{Around, unread};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::{ParamType, ShardId};
@@ -44,12 +46,18 @@ impl Session {
         edits.sort_by_key(|(range, _)| range.start);
         let mut inner = Woven::default();
         inner.piece(write.text, query.clone(), &edits, &frozen);
-        let held = self.held(&inner.sql).await?;
+        let held = self.held(&inner.sql, "INSERT … SELECT").await?;
         // Whoever gave rows is still in the transaction.
         let all: Vec<usize> = (0..self.servers.len()).filter(|&index| self.servers[index].asked).collect();
         self.check_exact(write, &all).await?;
         let casts = self.casts(write, fed, &held, first).await?;
-        let around = Around { text: write.text, fed, frozen: &frozen, tokens, query, columns_end, casts };
+        // Every copy of a reference table has its columns in the same order.
+        let listed = match (&fed.to, columns_end) {
+            (To::Key(..), None) => Listed::of_columns(&write.spread.table, casts.len()),
+            _ => None,
+        };
+        let around =
+            Around { text: write.text, fed, frozen: &frozen, tokens, query, columns_end, casts, listed };
         match &fed.to {
             To::All(copied) => {
                 let all: Vec<usize> = (0..held.rows.len()).collect();
@@ -137,10 +145,9 @@ impl Session {
         }
     }
 
-    /// Runs a query of ours by whatever tier it has.
-    async fn held(&mut self, sql: &str) -> Result<Held, Failure> {
-        let refused =
-            |what: &str| Refusal::unsupported(format!("INSERT … SELECT of {what} is not supported"));
+    /// Runs a query of ours by whatever tier it has; it is a part of a statement of `kind`.
+    pub(in crate::session) async fn held(&mut self, sql: &str, kind: &str) -> Result<Held, Failure> {
+        let refused = |what: &str| Refusal::unsupported(format!("{kind} of {what} is not supported"));
         let planning = self.planning();
         let planned = self.plan_text(&planning, sql)?;
         let plan = &planned.plan;
@@ -161,6 +168,7 @@ impl Session {
                 order: Vec::new(),
                 limit: None,
                 offset: None,
+                locks: None,
             }))
         };
         let (across, group, shards) = match target {
@@ -179,8 +187,8 @@ impl Session {
         let max = self.world.config.routing.gather_max_bytes;
         let held = self.hold_rows(&across, group, shards, max).await?;
         if held.is_over() {
-            let message = "this INSERT … SELECT brings more rows to other shards than may be held";
-            let hint = "Insert fewer rows at a time, or raise routing.gather_max_bytes.";
+            let message = format!("this {kind} brings more rows to other shards than may be held");
+            let hint = "Ask for fewer rows at a time, or raise routing.gather_max_bytes.";
             return Err(ClientError::error("54000", message).hint(hint).into());
         }
         Ok(held)
@@ -193,7 +201,8 @@ fn without_params(write: &Write<'_>) -> Vec<u8> {
     [&[0, 0, 0, 0][..], formats].concat()
 }
 
-fn own_message(write: &Write<'_>, worded: &Worded) -> Result<Buffer, Failure> {
+/// A text of ours, whose rows the client gets as it has asked for them.
+pub(super) fn own_message(write: &Write<'_>, worded: &Worded) -> Result<Buffer, Failure> {
     let sql = [worded.woven.sql.as_bytes(), b"\0"].concat();
     if write.bound.is_none() {
         let mut message = Buffer::default();

@@ -2,125 +2,34 @@
 //!
 //! Rows that move are held as the INSERTs that they will be, up to `gather_max_bytes`.
 
+mod apart;
+mod leave;
+mod movable;
+mod movers;
+mod quiet;
+mod strays;
+
 use super::super::Session;
 use super::super::simple::Failure;
 use super::answers::{Answers, Order, Place};
-use super::wording::{self, Worded, literal};
+use super::fed::own_message;
+use super::wording::{self, Worded};
 use super::{Write, message};
 use crate::error::ClientError;
 use crate::plan::locate::shards_of;
-use crate::plan::spread::{Moved, stays};
-use crate::plan::{Refusal, dml};
-use crate::schema::{GroupId, Kind, ShardRef, Table};
+use crate::plan::spread::Moved;
+use crate::plan::spread::clock::Frozen;
+use crate::plan::spread::text::Woven;
+use crate::schema::ShardRef;
+use movable::{Quiet, Way};
+use movers::Come;
+pub(super) use movers::{Movers, home_of};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
-use shardway_shardmap::{KeyType, KeyValue, ParamType, ShardId, ShardMap, Use};
+use shardway_shardmap::{ShardId, ShardMap};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
-
-/// Bytes of a statement for a shard after which the next one begins.
-const BATCH: usize = 256 * 1024;
-
-/// Hidden columns in front of the row's own: where it lies.
-const PLACES: usize = 2;
-
-/// Rows that a shard has updated, and what becomes of those that are not its own any more.
-pub(super) struct Movers {
-    map: ShardMap,
-    table: Arc<Table>,
-    key: usize,
-    key_type: KeyType,
-    /// `(column, …)`.
-    columns: String,
-    /// The shards that were asked, in order.
-    from: Vec<ShardId>,
-    /// Rows that leave a shard: by their place among those and the relation they lie in, and how many.
-    gone: BTreeMap<(usize, String), (u64, String)>,
-    /// Rows that come to a shard, as INSERTs that may go on, and how many there are.
-    come: BTreeMap<ShardId, Vec<(Vec<u8>, u64, String)>>,
-    held: u64,
-    max: u64,
-}
-
-impl Movers {
-    /// Takes a row in: where it lies, in which relation, and its columns.
-    pub(super) fn row(&mut self, at: usize, hidden: &[Option<&[u8]>]) -> Result<(), ClientError> {
-        let [Some(place), Some(relation), values @ ..] = hidden else { return Err(unread()) };
-        let home = self.home(values.get(self.key).copied().flatten())?;
-        if self.from.get(at) == Some(&home) {
-            return Ok(());
-        }
-        let place = std::str::from_utf8(place).map_err(|_| unread())?;
-        let relation = String::from_utf8_lossy(relation).into_owned();
-        let before = self.held;
-        let (count, gone) = self.gone.entry((at, relation.clone())).or_default();
-        *count += 1;
-        gone.push_str(if *count > 1 { ",\"" } else { "\"" });
-        gone.push_str(place);
-        gone.push('"');
-        let come = self.come.entry(home).or_default();
-        let full = come.last().is_none_or(|(sql, _, into)| sql.len() > BATCH || *into != relation);
-        if full {
-            let columns = &self.columns;
-            let sql =
-                format!("INSERT INTO {relation} {columns} OVERRIDING SYSTEM VALUE VALUES ").into_bytes();
-            come.push((sql, 0, relation));
-        }
-        if let Some((sql, count, _)) = come.last_mut() {
-            let start = if full { 0 } else { sql.len() };
-            sql.extend_from_slice(if *count > 0 { b", (" } else { b"(" });
-            *count += 1;
-            for (n, value) in values.iter().enumerate() {
-                if n > 0 {
-                    sql.push(b',');
-                }
-                literal(*value, sql);
-            }
-            sql.push(b')');
-            self.held = before + (sql.len() - start + place.len() + 3) as u64;
-        }
-        if self.held > self.max { Err(too_many()) } else { Ok(()) }
-    }
-
-    fn home(&self, key: Option<&[u8]>) -> Result<ShardId, ClientError> {
-        home_of(&self.map, &self.table, self.key_type, ParamType::Unknown, key)
-    }
-}
-
-/// The shard of a key in the text that Postgres gives of it, as of a type.
-pub(super) fn home_of(
-    map: &ShardMap,
-    table: &Table,
-    key_type: KeyType,
-    given: ParamType,
-    key: Option<&[u8]>,
-) -> Result<ShardId, ClientError> {
-    let name = &table.name;
-    let column = match table.kind {
-        Kind::Sharded { key, .. } => &*table.columns[key].name,
-        _ => "",
-    };
-    let Some(key) = key else { return Err(dml::null_key(name, column).into()) };
-    match key_type.read_text_as(given, key, Use::Store) {
-        KeyValue::Key(key) => map.locate(&key).map_err(|why| {
-            let hint = "Add a range or list entry for it to the group, then RELOAD.";
-            let message = format!("no shard for the key of \"{name}\": {why}");
-            ClientError::from(Refusal { code: "23514", message, hint })
-        }),
-        _ => {
-            Err(Refusal::unsupported(format!("the value of \"{name}\".\"{column}\" can't be routed")).into())
-        }
-    }
-}
-
-fn unread() -> ClientError {
-    ClientError::error("XX000", "a row that a shard has updated can't be read")
-}
-
-fn too_many() -> ClientError {
-    ClientError::error("54000", "this statement moves more rows to other shards than may be held")
-        .hint("Move fewer rows at a time, or raise routing.gather_max_bytes.")
-}
 
 impl Session {
     pub(super) async fn write_moved(&mut self, write: &Write<'_>, moved: &Moved) -> Result<u64, Failure> {
@@ -135,74 +44,145 @@ impl Session {
             None => self.refs(group, Vec::new()),
         };
         let servers = self.writers(&shards).await?;
-        self.check_movable(&write.spread.table, servers[0]).await?;
+        let movable = self.movable(write, moved, &map, servers[0]).await?;
+        match movable.way {
+            Way::Leave(home) => {
+                let leave = moved.leave.as_ref().map_err(|_| super::unclear())?;
+                self.leave_first(write, moved, leave, &movable, shards, home).await
+            }
+            Way::Apart => {
+                let leave = moved.leave.as_ref().map_err(|_| super::unclear())?;
+                self.leave_apart(write, moved, leave, &movable, &shards, &servers).await
+            }
+            Way::InPlace => self.move_in_place(write, moved, &movable.quiet, &shards, &servers).await,
+            Way::Deferring(constraints) => {
+                let when = |when: &str| format!("SET CONSTRAINTS {constraints} {when}").into_bytes();
+                for &index in &servers {
+                    self.tell_one(write, index, when("DEFERRED")).await?;
+                }
+                let total = self.move_in_place(write, moved, &movable.quiet, &shards, &servers).await?;
+                for &index in &servers {
+                    self.tell_one(write, index, when("IMMEDIATE")).await?;
+                }
+                Ok(total)
+            }
+        }
+    }
+
+    /// Rows get their new key on the shard of the old one, and then go to their own.
+    async fn move_in_place(
+        &mut self,
+        write: &Write<'_>,
+        moved: &Moved,
+        quiet: &Quiet,
+        shards: &[ShardRef],
+        servers: &[usize],
+    ) -> Result<u64, Failure> {
+        self.check_strays(write, moved, servers[0]).await?;
+        self.alone(write, quiet, servers).await?;
         let frozen = self.frozen(write.spread, servers[0]).await?;
         let label = &moved.label;
         let text = |column: &String| format!("{label}.{column}::pg_catalog.text");
-        let mut columns = vec![
-            format!("{label}.ctid::pg_catalog.text"),
-            format!("{label}.tableoid::pg_catalog.regclass::pg_catalog.text"),
-        ];
-        columns.extend(moved.columns.iter().map(text));
-        debug_assert_eq!(columns.len(), moved.columns.len() + PLACES);
+        let columns = moved.columns.iter().map(text);
+        let columns: Vec<String> = movers::places(label).into_iter().chain(columns).collect();
         let worded = Arc::new(wording::whole(write, &frozen, &columns)?);
         self.bound(write);
         // In front of it each is asked whether the values that it will give are exact.
-        let mut asked = Buffer::default();
-        frame::put(&mut asked, b'Q', &[wording::EXACT.as_bytes(), b"\0"].concat());
+        let mut asked = exact();
         asked.extend(message(write, &worded)?.filled());
-        for &index in &servers {
+        for &index in servers {
             self.say(index, asked.filled());
             self.servers[index].lease.outstanding += 1;
         }
-        let mut movers = Movers {
+        let mut movers = self.movers(write, moved, shards.iter().map(|at| at.shard).collect());
+        movers.keys = (!moved.strays.is_empty()).then(BTreeMap::new);
+        let places = servers.iter().map(|&index| Place::new(index, worded.clone()).asked_twice());
+        let mut answers = Answers::new(write, places.collect(), Order::Any);
+        answers.hidden = columns.len();
+        answers.movers = Some(&mut movers);
+        let total = self.collected(servers, answers).await?.total();
+        let strays = self.take_strays(write, moved, servers, &mut movers).await?;
+        self.take_away(write, quiet, servers, &movers, None).await?;
+        self.bring_home(write, quiet, movers.come, None).await?;
+        for stray in strays {
+            self.bring_home(write, &Quiet::Still, stray.come, None).await?;
+        }
+        Ok(total)
+    }
+
+    fn movers(&self, write: &Write<'_>, moved: &Moved, from: Vec<ShardId>) -> Movers {
+        let map: ShardMap = self.database.maps[write.spread.group.0].clone();
+        Movers {
             map,
             table: write.spread.table.clone(),
             key: moved.key,
             key_type: moved.key_type,
             columns: format!("({})", moved.columns.join(", ")),
-            from: shards.iter().map(|at| at.shard).collect(),
+            into: None,
+            from,
+            all_leave: false,
+            stay: None,
+            at_once: false,
             gone: BTreeMap::new(),
             come: BTreeMap::new(),
+            keys: None,
             held: 0,
             max: self.world.config.routing.gather_max_bytes,
-        };
-        let places = servers.iter().map(|&index| Place::new(index, worded.clone()).asked_twice());
-        let mut answers = Answers::new(write, places.collect(), Order::Any);
-        answers.hidden = columns.len();
-        answers.movers = Some(&mut movers);
-        let total = self.collected(&servers, answers).await?.total();
-        self.take_away(write, &servers, &movers).await?;
-        self.bring_home(write, group, movers).await?;
-        Ok(total)
+        }
     }
 
-    /// Deletes the rows that are not their shard's any more. All of them are gone before the first one comes.
+    /// Deletes the rows that are not their shard's any more. Rows of other
+    /// tables that refer to a row, by the condition `referred` on `p`, are an error.
     async fn take_away(
         &mut self,
         write: &Write<'_>,
+        quiet: &Quiet,
         servers: &[usize],
         movers: &Movers,
+        referred: Option<&str>,
     ) -> Result<(), Failure> {
-        for ((at, relation), (count, places)) in &movers.gone {
+        let mut hushed = BTreeMap::new();
+        for ((at, relation), gone) in &movers.gone {
+            let index = servers[*at];
+            if let Entry::Vacant(vacant) = hushed.entry(index) {
+                vacant.insert(self.hush(write, quiet, index).await?);
+            }
+            if let Some(referred) = referred {
+                self.check_unreferred(write, index, relation, gone, referred).await?;
+            }
+            let places = &gone.places;
             let sql =
                 format!("DELETE FROM ONLY {relation} WHERE ctid = ANY ('{{{places}}}'::pg_catalog.tid[])");
-            let done = self.tell_one(write, servers[*at], sql.into_bytes()).await?;
-            if done != *count {
+            let done = self.tell_one(write, index, sql.into_bytes()).await?;
+            if done != gone.count {
                 return Err(
                     ClientError::error("XX000", "a row that was to move to another shard is gone").into()
                 );
             }
         }
+        for (index, loud) in hushed {
+            self.unhush(write, loud, index).await?;
+        }
         Ok(())
     }
 
-    async fn bring_home(&mut self, write: &Write<'_>, group: GroupId, movers: Movers) -> Result<(), Failure> {
-        for (shard, inserts) in movers.come {
-            let server = self.writers(&[ShardRef { group, shard }]).await?[0];
-            for (sql, count, _) in inserts {
-                let done = self.tell_one(write, server, sql).await?;
-                if done != count {
+    /// Inserts rows on their shards. By a RETURNING, the client gets what that gives of them.
+    async fn bring_home(
+        &mut self,
+        write: &Write<'_>,
+        quiet: &Quiet,
+        come: BTreeMap<ShardId, Vec<Come>>,
+        returning: Option<&str>,
+    ) -> Result<(), Failure> {
+        for (shard, all) in come {
+            let server = self.writers(&[ShardRef { group: write.spread.group, shard }]).await?[0];
+            let loud = self.hush(write, quiet, server).await?;
+            for come in all {
+                let done = match returning {
+                    None => self.tell_one(write, server, come.sql).await?,
+                    Some(returning) => self.give_one(write, server, come.sql, returning, false).await?,
+                };
+                if done != come.count {
                     return Err(ClientError::error(
                         "XX000",
                         "a row that moved to another shard did not arrive",
@@ -210,6 +190,7 @@ impl Session {
                     .into());
                 }
             }
+            self.unhush(write, loud, server).await?;
         }
         Ok(())
     }
@@ -220,68 +201,42 @@ impl Session {
         let mut query = Buffer::default();
         frame::put(&mut query, b'Q', &sql);
         self.say(index, query.filled());
-        let worded = Arc::new(Worded { woven: Default::default(), hidden: 0 });
+        let worded = Arc::new(Worded { woven: Woven::default(), hidden: 0 });
         let mut answers = Answers::new(write, vec![Place::new(index, worded)], Order::Any);
         answers.is_silent = true;
         let told = self.collected(&[index], answers).await;
         Ok(told.map_err(without_place)?.total())
     }
 
-    /// Refuses tables whose rows can't move without anything else happening.
-    async fn check_movable(&mut self, table: &Table, index: usize) -> Result<(), Failure> {
-        let Kind::Sharded { key, .. } = table.kind else { return Ok(()) };
-        let sql = movable(table, &table.columns[key].name);
-        let rows =
-            self.servers[index].lease.rows(&sql).await.map_err(|e| super::super::servers::refused(&e))?;
-        match rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten() {
-            Some(why) => Err(ClientError::from(stays(table, &why)).into()),
-            None => Ok(()),
-        }
+    /// Has a server write rows, and the client given what RETURNING gives of them, and its columns if it is yet to hear of them.
+    async fn give_one(
+        &mut self,
+        write: &Write<'_>,
+        index: usize,
+        sql: Vec<u8>,
+        returning: &str,
+        describes: bool,
+    ) -> Result<u64, Failure> {
+        let sql = String::from_utf8(sql).map_err(|_| movers::unread())?;
+        let worded = Arc::new(Worded { woven: Woven::plain(&format!("{sql}\n{returning}")), hidden: 0 });
+        self.say(index, own_message(write, &worded)?.filled());
+        let mut answers = Answers::new(write, vec![Place::new(index, worded)], Order::Any);
+        answers.describes = describes;
+        let told = self.collected(&[index], answers).await;
+        Ok(told.map_err(without_place)?.total())
     }
 }
 
-/// A query for why rows of a table can't move; it gives NULL if they can.
-///
-/// The rows are updated in place first, so foreign keys that are checked then must hold there: those that refer to the
-/// table do, since what they refer to has the old key, or it is an error in one Postgres too; those of its own that have
-/// the key look for rows of the new shard.
-fn movable(table: &Table, key: &str) -> String {
-    let mut name = Vec::new();
-    literal(
-        Some(
-            format!("{}.{}", super::wording::quote(&table.schema), super::wording::quote(&table.name))
-                .as_bytes(),
-        ),
-        &mut name,
-    );
-    let mut column = Vec::new();
-    literal(Some(key.as_bytes()), &mut column);
-    let (name, column) =
-        (String::from_utf8_lossy(&name).into_owned(), String::from_utf8_lossy(&column).into_owned());
-    let number = |of: &str| {
-        format!(
-            "(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.{of} AND a.attname = {column})"
-        )
-    };
-    format!(
-        "WITH t AS (SELECT c.oid, c.relkind FROM pg_catalog.pg_class c WHERE c.oid = {name}::pg_catalog.regclass), \
-         f AS (SELECT oid FROM t UNION SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree({name}::pg_catalog.regclass)) \
-         SELECT CASE \
-         WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid IN (SELECT oid FROM f) AND NOT g.tgisinternal \
-           AND g.tgenabled <> 'D' AND g.tgtype & 12 <> 0) \
-         THEN 'for tables with triggers of INSERT or DELETE: they would fire for rows that move' \
-         WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits h, t WHERE h.inhparent = t.oid AND t.relkind <> 'p') \
-         THEN 'for tables that others inherit from' \
-         WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND NOT k.condeferred \
-           AND k.conrelid IN (SELECT oid FROM f) AND {} = ANY (k.conkey)) \
-         THEN 'for tables with a foreign key on it that is not DEFERRABLE INITIALLY DEFERRED' \
-         WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid IN (SELECT oid FROM f) \
-           AND (k.confupdtype IN ('c', 'n', 'd') OR ({} = ANY (k.confkey)) IS NOT TRUE)) \
-         THEN 'for tables that foreign keys of others refer to with ON UPDATE CASCADE, SET NULL or SET DEFAULT, or without it' \
-         END",
-        number("conrelid"),
-        number("confrelid"),
-    )
+/// Asks whether values are exact, as a Query.
+fn exact() -> Buffer {
+    let mut query = Buffer::default();
+    frame::put(&mut query, b'Q', &[wording::EXACT.as_bytes(), b"\0"].concat());
+    query
+}
+
+/// The client's RETURNING, where it has one.
+fn returned(write: &Write<'_>, frozen: &Frozen) -> Result<Option<String>, ClientError> {
+    write.spread.returns.then(|| wording::own_returning(write, frozen)).transpose()
 }
 
 /// An error in a text of ours has no place in the client's.

@@ -4,7 +4,7 @@ use super::{Write, unclear};
 use crate::error::ClientError;
 use crate::plan::spread::clock::Frozen;
 use crate::plan::spread::text::{Rows, Tokens, With, Woven};
-use crate::plan::spread::{Fills, Split};
+use crate::plan::spread::{Fills, Leave, Moved, Split};
 use crate::schema::Table;
 use std::ops::Range;
 
@@ -20,15 +20,65 @@ type Edits<'a> = Vec<(Range<usize>, With<'a>)>;
 
 /// The whole statement, with columns (as SQL) behind the client's.
 pub(super) fn whole(write: &Write<'_>, frozen: &Frozen, columns: &[String]) -> Result<Worded, ClientError> {
-    if write.spread.clock.is_none() && columns.is_empty() {
+    let lists = write.plan.listed.as_ref().map(|listed| listed.pieces(write.text)).unwrap_or_default();
+    if write.spread.clock.is_none() && columns.is_empty() && lists.is_empty() {
         return Ok(Worded { woven: Woven::plain(write.text), hidden: 0 });
     }
     let tokens = Tokens::of(write.text).ok_or_else(unclear)?;
     let edits = if write.spread.clock.is_some() { clock_edits(&tokens) } else { Vec::new() };
     let mut woven = Woven::default();
-    woven.piece(write.text, 0..tokens.end(), &edits, frozen);
+    let mut done = 0;
+    for (at, list) in lists {
+        woven.piece(write.text, done..at, &edits, frozen);
+        woven.own(list);
+        done = at;
+    }
+    woven.piece(write.text, done..tokens.end(), &edits, frozen);
     returning(&mut woven, write.spread.returns, columns);
     Ok(Worded { woven, hidden: columns.len() })
+}
+
+/// An UPDATE that leaves the key as it is. It gives columns (as SQL), and among them the new key in the key's place, and
+/// nothing else.
+pub(super) fn leaving(
+    write: &Write<'_>,
+    moved: &Moved,
+    leave: &Leave,
+    frozen: &Frozen,
+    places: &[String],
+) -> Result<Worded, ClientError> {
+    let tokens = Tokens::of(write.text).ok_or_else(unclear)?;
+    let (nth, of) = leave.assignment;
+    let value = tokens.assigned(nth, of).ok_or_else(unclear)?;
+    let end = tokens.returning().map_or(tokens.end(), |returning| returning.start);
+    let mut edits = if write.spread.clock.is_some() { clock_edits(&tokens) } else { Vec::new() };
+    edits.retain(|(at, _)| at.end <= value.start || at.start >= value.end);
+    let key = &moved.columns[moved.key];
+    edits.push((value.clone(), With::Value(format!("{}.{key}", moved.label))));
+    edits.sort_by_key(|(range, _)| range.start);
+    let mut woven = Woven::default();
+    woven.piece(write.text, 0..end, &edits, frozen);
+    let mut new_key = Woven::default();
+    let clocks = if write.spread.clock.is_some() { clock_edits(&tokens) } else { Vec::new() };
+    new_key.piece(write.text, value, &clocks, frozen);
+    let column = |(n, column): (usize, &String)| match n == moved.key {
+        true => format!("(({})::{})::pg_catalog.text", new_key.sql, leave.type_name),
+        false => format!("{}.{column}::pg_catalog.text", moved.label),
+    };
+    let columns = moved.columns.iter().enumerate().map(column);
+    let columns: Vec<String> = places.iter().cloned().chain(columns).collect();
+    returning(&mut woven, false, &columns);
+    Ok(Worded { woven, hidden: columns.len() })
+}
+
+/// The client's RETURNING, as a piece of its own.
+pub(super) fn own_returning(write: &Write<'_>, frozen: &Frozen) -> Result<String, ClientError> {
+    let tokens = Tokens::of(write.text).ok_or_else(unclear)?;
+    let Some(range) = tokens.returning() else { return Ok(String::new()) };
+    let edits = if write.spread.clock.is_some() { clock_edits(&tokens) } else { Vec::new() };
+    let mut woven = Woven::default();
+    woven.piece(write.text, range, &edits, frozen);
+    Ok(woven.sql)
 }
 
 /// INSERT … VALUES with every row, and what defaults that name the clock come to.

@@ -137,14 +137,14 @@ async fn a_replication_connection_and_unknown_options_are_refused() {
 
 #[tokio::test]
 async fn a_startup_that_trickles_in_is_ended_by_client_login_timeout() {
-    let proxy = WORLD.another_proxy_with("[server]\nclient_login_timeout = '500ms'");
+    let proxy = WORLD.another_proxy_with("[server]\nclient_login_timeout = '1s'");
     let socket = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
     let (mut answers, mut words_in) = socket.into_split();
     let trickle = tokio::spawn(async move {
         for byte in startup(V3, b"user\0app\0database\0shop\0application_name\0trickle\0\0") {
             // Nobody listens any more at some point.
             let _ = words_in.write_all(&[byte]).await;
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
         }
     });
     let mut answer = Vec::new();

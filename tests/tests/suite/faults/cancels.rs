@@ -42,7 +42,7 @@ async fn a_cancel_that_is_stuck_on_its_way_hits_nobody_when_it_arrives() {
     // Shardway stops waiting for it.
     cancel.await.expect("the cancel's connection ends");
     let mut other = WORLD.raw("app").await;
-    other.query("/* shard: 0 */ SELECT pg_sleep(0.5), 'somebody else'").send().await;
+    other.query("/* shard: 0 */ SELECT pg_sleep(3), 'somebody else'").send().await;
     running("somebody else", 1);
     stuck.lift();
     let reply = other.recv_until_ready().await;

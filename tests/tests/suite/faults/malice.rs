@@ -43,7 +43,7 @@ fn garble(message: &mut Vec<u8>, random: &mut StdRng) {
     match random.random_range(0..10) {
         0 => message[at] ^= 1 << random.random_range(0..8),
         1 => message[at] = random.random(),
-        2 => {
+        2 if message.len() >= 5 => {
             let length: i32 =
                 [0, -1, 3, 4, 5, 8, 0x3fff_ffff, i32::MAX, i32::MIN, 70_000][random.random_range(0..10)];
             message[1..5].copy_from_slice(&length.to_be_bytes());
@@ -57,8 +57,9 @@ fn garble(message: &mut Vec<u8>, random: &mut StdRng) {
             message.splice(0..0, [vec![tag, 0, 0, 0, length], body].concat());
         }
         6 if message[0] != b'Z' => message.extend(message.clone()),
-        7 => message[5..].iter_mut().for_each(|byte| *byte = 0),
-        8 => message[5..].iter_mut().for_each(|byte| *byte = 0xff),
+        // An answer to SSLRequest is one byte.
+        7 => message.iter_mut().skip(5).for_each(|byte| *byte = 0),
+        8 => message.iter_mut().skip(5).for_each(|byte| *byte = 0xff),
         _ => message.clear(),
     }
     if message.starts_with(b"Z\0\0\0\x05") && message.len() > 6 || message.first() == Some(&b'Z') {

@@ -5,7 +5,7 @@ use shardway_tests::{Fault, Param, RawClient, Reply};
 
 use super::{WORLD, ask, code, others_are_served, turn};
 
-const INSERT: &str = "/* shard: 0 */ INSERT INTO t VALUES (82000, 'stays')";
+const INSERT: &str = "/* shard: 0 */ INSERT INTO t (user_id, name) VALUES (82000, 'stays')";
 
 /// A batch that the fast lane does not take.
 const CLOSE_FIRST: &str = "a batch with a Close in front";

@@ -80,6 +80,26 @@ async fn a_client_that_leaves_a_stalled_server_gives_its_place_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_several_stalled_servers_gives_their_places_up() {
+    let _turn = turn().await;
+    for (sql, last) in [
+        ("SELECT name FROM t ORDER BY name", b'C'),
+        ("SELECT count(*), name FROM t GROUP BY name", b'C'),
+        ("SELECT count(DISTINCT name) FROM t", b'C'),
+        ("UPDATE t SET name = 'never' WHERE name = 'nobody'", b'C'),
+        ("SET TimeZone = 'Asia/Tokyo'", b'Z'),
+    ] {
+        let mut raw = WORLD.raw("app").await;
+        let stall = WORLD.middle(0).from_server().message(last).stall();
+        raw.query(sql).send().await;
+        stall.happened().await;
+        raw.hang_up();
+        others_are_served().await;
+        assert!(struck(&stall).await, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_a_transaction_on_a_stalled_server_gives_its_place_up() {
     let _turn = turn().await;
     let mut raw = WORLD.raw("app").await;

@@ -49,7 +49,7 @@ async fn min_pool_size_stops_at_the_pools_size_and_at_what_pools_share() {
 #[tokio::test]
 async fn servers_that_were_opened_together_are_not_closed_together() {
     let _alone = alone().await;
-    let proxy = proxy("[pool]\ndefault_pool_size = 4\nserver_lifetime = '2s'");
+    let proxy = proxy("[pool]\ndefault_pool_size = 4\nserver_lifetime = '4s'");
     let mut clients = Vec::new();
     for _ in 0..4 {
         clients.push(holder(&proxy, "app").await);

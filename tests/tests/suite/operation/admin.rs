@@ -145,13 +145,13 @@ async fn databases_users_and_lists_count_connections() {
     let users = show(&admin, "USERS").await;
     assert_eq!(
         users.iter().map(|user| user["name"].as_str()).collect::<Vec<_>>(),
-        ["admin", "app", "md5user", "stats"]
+        ["admin", "app", "md5user", "shardway", "stats"]
     );
     let app = the(&users, "name", "app");
     assert_eq!((app["current_connections"].as_str(), app["current_client_connections"].as_str()), ("2", "2"));
     let lists = show(&admin, "LISTS").await;
     for (list, items) in
-        [("databases", "2"), ("users", "4"), ("pools", "2"), ("used_clients", "3"), ("used_servers", "2")]
+        [("databases", "2"), ("users", "5"), ("pools", "2"), ("used_clients", "3"), ("used_servers", "2")]
     {
         assert_eq!(the(&lists, "list", list)["items"], items, "{list}");
     }

@@ -207,7 +207,7 @@ async fn pause_of_one_database_leaves_the_others_at_work() {
 
 #[tokio::test]
 async fn who_waits_for_a_paused_database_waits_no_longer_than_query_wait_timeout() {
-    let proxy = WORLD.another_proxy_with("[pool]\nquery_wait_timeout = '1s'");
+    let proxy = WORLD.another_proxy_with("[pool]\nquery_wait_timeout = '2s'");
     let admin = admin_of(&proxy).await;
     let mut app = proxy.raw("app").await;
     lines(&admin, "PAUSE").await;
@@ -413,7 +413,10 @@ async fn suspend_stops_everything_where_it_is_and_resume_has_it_go_on() {
     open.query("BEGIN").recv_until_ready().await;
     open.query(&on(0)).recv_until_ready().await;
     let (idle, runs) = (proxy.connect("app").await, proxy.connect("md5user").await);
-    let sleeps = tokio::spawn(async move { value(&runs, &sleep(0.2, 1)).await });
+    let lock = WORLD.shard(1).connect().await;
+    value(&lock, "SELECT pg_advisory_lock(8)").await;
+    let waits = "/* shard: 1 */ SELECT 1 FROM pg_advisory_xact_lock(8)";
+    let sleeps = tokio::spawn(async move { value(&runs, waits).await });
     soon("it to run", async || {
         let rows = show(&admin, "CLIENTS").await;
         rows.into_iter().any(|row| row["user"] == "md5user" && row["state"] == "active").then_some(())
@@ -421,6 +424,8 @@ async fn suspend_stops_everything_where_it_is_and_resume_has_it_go_on() {
     .await;
     lines(&admin, "SUSPEND").await;
     assert_eq!(state(&admin).await, "suspended");
+    // The server goes on, and nobody hears of it.
+    value(&lock, "SELECT pg_advisory_unlock(8)").await;
     let asks = tokio::spawn(async move { value(&idle, &on(0)).await });
     open.query(&on(1)).send().await;
     let config = proxy.client_config("app");

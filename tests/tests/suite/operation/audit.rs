@@ -11,29 +11,34 @@ use super::support::{SCHEMA, code, failure, key_on, keys_on, lines, reload, soon
 static WORLD: SharedWorld = SharedWorld::new(|| World::builder().shards(2).schema(SCHEMA).start());
 
 /// A proxy with an audit log in a directory of its own.
-struct Audited {
-    proxy: Proxy,
+pub(super) struct Audited {
+    pub(super) proxy: Proxy,
     dir: tempfile::TempDir,
 }
 
 impl Audited {
     fn new(more: &str) -> Audited {
+        Audited::over(&WORLD, more)
+    }
+
+    /// In front of these servers.
+    pub(super) fn over(world: &World, more: &str) -> Audited {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.json");
         let config = format!("[server]\naudit_log = '{}'\n{more}", path.display());
-        Audited { proxy: WORLD.another_proxy_with(&config), dir }
+        Audited { proxy: world.another_proxy_with(&config), dir }
     }
 
     fn path(&self) -> PathBuf {
         self.dir.path().join("audit.json")
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub(super) fn lines(&self) -> Vec<Value> {
         read(&self.path())
     }
 
     /// The same, with so many of them: of one that failed the client hears before it is done.
-    async fn awaited(&self, count: usize) -> Vec<Value> {
+    pub(super) async fn awaited(&self, count: usize) -> Vec<Value> {
         soon("lines", async || Some(self.lines()).filter(|lines| lines.len() >= count)).await
     }
 
@@ -51,7 +56,7 @@ fn read(path: &Path) -> Vec<Value> {
 }
 
 /// The fields that tests compare, in one line.
-fn brief(line: &Value) -> String {
+pub(super) fn brief(line: &Value) -> String {
     let text = |field: &str| line[field].as_str().map_or_else(|| line[field].to_string(), str::to_owned);
     if line["event"] == "transaction" {
         return format!("transaction {}", text("outcome"));
@@ -71,7 +76,7 @@ fn brief(line: &Value) -> String {
     )
 }
 
-fn briefs(lines: &[Value]) -> Vec<String> {
+pub(super) fn briefs(lines: &[Value]) -> Vec<String> {
     lines.iter().map(brief).collect()
 }
 
@@ -379,7 +384,7 @@ async fn the_file_is_opened_anew_at_a_reload_and_may_be_another_one_then() {
 async fn on_standard_error_lines_are_among_the_log() {
     let proxy = WORLD.another_proxy_with("[server]\naudit_log = 'stderr'");
     let client = proxy.connect("app").await;
-    lines(&client, &format!("DELETE FROM t WHERE user_id = {}", key_on(1, 2))).await;
+    lines(&client, &format!("DELETE FROM t WHERE user_id = {}", keys_on(1, 2).nth(100).unwrap())).await;
     let log = proxy.log();
     let line = log.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()).unwrap();
     assert_eq!(line["command"], "DELETE");
@@ -424,7 +429,7 @@ async fn a_file_that_cannot_be_opened_keeps_the_old_configuration() {
     audited.proxy.sighup();
     audited.proxy.wait_for_log("audit_log: /nowhere/audit: ");
     let client = audited.proxy.connect("app").await;
-    lines(&client, &format!("DELETE FROM t WHERE user_id = {}", key_on(0, 2))).await;
+    lines(&client, &format!("DELETE FROM t WHERE user_id = {}", keys_on(0, 2).nth(100).unwrap())).await;
     assert_eq!(audited.lines().len(), 1);
 }
 

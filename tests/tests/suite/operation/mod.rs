@@ -8,6 +8,7 @@ mod admin_route;
 mod admin_standing;
 mod admin_stats;
 mod audit;
+mod audit_shards;
 mod auth_query;
 mod command_line;
 mod drain;

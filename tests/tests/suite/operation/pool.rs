@@ -94,8 +94,9 @@ async fn idle_servers_are_closed_after_a_while() {
     let _alone = alone().await;
     let proxy = WORLD.another_proxy_with("[pool]\nserver_idle_timeout = '1s'");
     let client = proxy.connect("app").await;
-    lines(&client, "SELECT 1").await;
+    lines(&client, "BEGIN; SELECT 1").await;
     assert_eq!(connections(), 1);
+    lines(&client, "COMMIT").await;
     soon("it to be closed", async || (connections() == 0).then_some(())).await;
     assert_eq!(value(&client, "SELECT 1").await, "1");
 }
@@ -105,10 +106,13 @@ async fn min_pool_size_is_kept_however_idle() {
     let _alone = alone().await;
     let proxy = WORLD.another_proxy_with("[pool]\nserver_idle_timeout = '1s'\nmin_pool_size = 1");
     let (first, second) = (proxy.connect("app").await, proxy.connect("app").await);
-    lines(&first, "BEGIN; SELECT 1").await;
-    lines(&second, "SELECT 1").await;
-    lines(&first, "COMMIT").await;
+    for client in [&first, &second] {
+        lines(client, "BEGIN; SELECT 1").await;
+    }
     assert_eq!(connections(), 2);
+    for client in [&first, &second] {
+        lines(client, "COMMIT").await;
+    }
     soon("one to be closed", async || (connections() == 1).then_some(())).await;
     tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     assert_eq!(connections(), 1, "two more rounds of the sweep, and the last one stays");

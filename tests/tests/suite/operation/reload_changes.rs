@@ -186,6 +186,7 @@ async fn a_changed_replica_list_is_taken() {
 
 #[tokio::test]
 async fn cache_rules_are_taken_and_given_up() {
+    let _alone = ALONE.lock().await;
     let proxy = WORLD.another_proxy();
     let client = proxy.connect("app").await;
     let hits = || {
@@ -211,6 +212,7 @@ async fn cache_rules_are_taken_and_given_up() {
 
 #[tokio::test]
 async fn a_changed_password_counts_from_the_next_login() {
+    let _alone = ALONE.lock().await;
     let proxy = WORLD.another_proxy_with("[[users]]\nname = 'eve'\npassword = 'one'");
     super::support::log_all_in_as(&proxy, "app", shardway_tests::PASSWORD).await;
     let enter =

@@ -152,7 +152,7 @@ async fn clients_outlive_a_server_that_comes_and_goes() {
 #[tokio::test]
 async fn a_login_that_waits_for_a_server_is_ended_by_client_login_timeout() {
     let _alone = ALONE.lock().await;
-    let proxy = WORLD.another_proxy_with("[server]\nclient_login_timeout = '500ms'");
+    let proxy = WORLD.another_proxy_with("[server]\nclient_login_timeout = '3s'");
     // Whichever connection is opened next, no server says anything.
     let stalls: Vec<_> = (0..3).map(|_| WORLD.middle(0).from_server().message(b'R').stall()).collect();
     let mut raw = RawClient::connect(proxy.port()).await;

@@ -63,6 +63,12 @@ async fn the_console_has_the_rows_that_pgbouncer_gives_it() {
         ["user", "cl_active", "pool_mode"].map(|column| pool[column].clone()),
         ["pgbouncer", "1", "statement"]
     );
+    let user = row(&admin, "USERS", "name", "pgbouncer").await;
+    let said =
+        ["pool_size", "reserve_pool_size", "pool_mode", "current_connections", "current_client_connections"];
+    assert_eq!(said.map(|column| user[column].clone()), ["", "", "", "0", "0"]);
+    // Two of the file, and that one.
+    assert_eq!(row(&admin, "LISTS", "list", "users").await["items"], "3");
     assert_eq!(row(&admin, "CLIENTS", "database", "pgbouncer").await["state"], "idle");
     assert_eq!(row(&admin, "SOCKETS", "database", "pgbouncer").await["state"], "cl_active");
     let counts = async || {

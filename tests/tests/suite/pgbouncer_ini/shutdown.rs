@@ -94,3 +94,73 @@ async fn an_admin_may_lose_patience() {
     assert!(ended.as_ref().is_ok_and(Vec::is_empty) || ended.is_err_and(|e| said(&e).0 != "42601"));
     assert_eq!(process.wait_exit().code(), Some(0));
 }
+
+async fn by_socket(
+    process: &Process,
+    user: &str,
+    database: &str,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(process.home()).port(process.port()).user(user).password(PASSWORD).dbname(database);
+    super::process::connect(&config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_others_leave_admins_come_in_by_the_unix_socket() {
+    for how in ["SHUTDOWN WAIT_FOR_CLIENTS", "SIGTERM", "SHUTDOWN WAIT_FOR_SERVERS"] {
+        let process = usual("").start();
+        let mut busy = process.raw("app", "shop").await;
+        assert_eq!(one(&mut busy, "BEGIN; SELECT 1").await, ["BEGIN", "SELECT 1"]);
+        match how {
+            "SIGTERM" => process.signal(libc::SIGTERM),
+            command => drop(lines(&process.admin().await, command).await),
+        }
+        soon("the door to be shut", async || process.try_connect("admin", "pgbouncer").await.err()).await;
+        let socket = process.path(&format!(".s.PGSQL.{}", process.port()));
+        assert!(socket.exists(), "{how}");
+        let admin =
+            by_socket(&process, "admin", "pgbouncer").await.unwrap_or_else(|e| panic!("{how}: {e:?}"));
+        let owner =
+            by_socket(&process, "pgbouncer", "pgbouncer").await.unwrap_or_else(|e| panic!("{how}: {e:?}"));
+        assert_eq!(show(&owner, "SERVERS").await.len(), 1, "{how}");
+        assert_eq!(failure(&admin, "RESUME").await.1, "pooler is shutting down", "{how}");
+        // Nobody else, by that way either.
+        let refused = by_socket(&process, "app", "shop").await.err().unwrap_or_else(|| panic!("{how}"));
+        assert_eq!(said(&refused).0, "57P03", "{how}");
+        assert_eq!(one(&mut busy, "COMMIT").await, ["COMMIT"]);
+        // Once servers are released, admins are not waited for.
+        if how != "SHUTDOWN WAIT_FOR_SERVERS" {
+            assert_eq!(
+                show(&admin, "CLIENTS").await.iter().filter(|row| row["database"] == "shop").count(),
+                1,
+                "{how}"
+            );
+        }
+        drop((busy, admin, owner));
+        assert_eq!(process.wait_exit().code(), Some(0), "{how}");
+        assert!(!socket.exists(), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_take_what_is_sent_to_it_is_closed_when_a_suspension_has_waited_for_long_enough() {
+    let process = usual("suspend_timeout = 1\n").start();
+    let (mut deaf, mut idle) = (process.raw("app", "shop").await, process.raw("app", "shop").await);
+    assert_eq!(one(&mut idle, "SELECT 1").await, ["SELECT 1"]);
+    deaf.query("SELECT repeat('x', 50000000)").send().await;
+    let stuck =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite' AND query LIKE '%50000000%'";
+    soon("the row to be stuck", async || {
+        (super::WORLD.server(0).sql("postgres", stuck).unwrap() == "1").then_some(())
+    })
+    .await;
+    let admin = process.admin().await;
+    lines(&admin, "SUSPEND").await;
+    let state = show(&admin, "STATE").await;
+    assert!(state.iter().any(|row| row["key"] == "suspended" && row["value"] == "yes"), "{state:?}");
+    // Within a row it can't be told why.
+    let rest = deaf.rest().await;
+    assert!(!rest.tags().contains('C'), "{:?}", rest.tags());
+    lines(&admin, "RESUME").await;
+    assert_eq!(one(&mut idle, "SELECT 2").await, ["SELECT 1"]);
+}

@@ -262,10 +262,10 @@ async fn first_column(process: &Process, command: &str) -> BTreeSet<String> {
 async fn the_console_names_itself_and_its_settings_as_pgbouncer_does() {
     of_both("auth_type = md5", async |process| {
         let mut all = Vec::new();
-        for command in ["SHOW DATABASES", "SHOW STATS", "SHOW STATS_TOTALS", "SHOW POOLS"] {
+        for command in ["SHOW DATABASES", "SHOW USERS", "SHOW STATS", "SHOW STATS_TOTALS", "SHOW POOLS"] {
             for name in first_column(process, command).await {
                 // PgBouncer counts for databases that were in use alone.
-                if name == "pgbouncer" || command == "SHOW DATABASES" {
+                if name == "pgbouncer" || ["SHOW DATABASES", "SHOW USERS"].contains(&command) {
                     all.push((format!("{command}: {name}"), None));
                 }
             }

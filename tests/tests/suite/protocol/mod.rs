@@ -3,6 +3,7 @@
 mod batches;
 mod cancel;
 mod copying;
+mod dumps;
 mod errors;
 mod extended;
 mod in_turn;
@@ -11,7 +12,6 @@ mod pipelines;
 mod portals;
 mod prepared;
 mod savepoints;
-
 mod settings;
 mod simple;
 mod tight;

@@ -126,14 +126,6 @@ async fn sql_cursors_are_read_in_both_protocols() {
 }
 
 #[tokio::test]
-async fn a_cursor_over_all_shards_is_refused_and_not_guessed() {
-    let mut raw = SHOP.raw("app").await;
-    raw.query("BEGIN").recv_until_ready().await;
-    let reply = raw.query("DECLARE c CURSOR FOR SELECT * FROM account").recv_until_ready().await;
-    assert_eq!((code(&reply), reply.status()), ("0A000".into(), 'E'));
-}
-
-#[tokio::test]
 async fn a_cursor_without_a_transaction_is_not_there() {
     let reply = same(async |raw| raw.query("FETCH 1 FROM c").recv_until_ready().await);
     assert_eq!(code(&reply.await), "34000");

@@ -77,10 +77,8 @@ const VALUES: [(&str, [&str; 3]); 45] = [
 ];
 
 static TYPES: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(3).schema(SCHEMA).start();
+    let world = World::builder().shards(3).schema(SCHEMA).oracle().start();
     let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
     // On whichever shard: a gather takes them from all.
     for row in 0..12 {
         let set: Vec<String> = VALUES

@@ -2,13 +2,20 @@
 
 mod aggregates;
 mod averages;
+mod cursors;
+mod differ;
+mod explain;
 mod gather_sessions;
 mod gather_types;
 mod gathers;
+mod introspection;
 mod limits;
+mod locking;
 mod made_up;
 mod order_entry;
 mod peers;
 mod random;
+mod seeds;
 mod trouble;
+mod views;
 pub mod world;

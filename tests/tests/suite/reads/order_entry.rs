@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardway_tests::{SharedWorld, World};
 
 use super::world::Pair;
+use crate::operation::support::lines;
 
 const SCHEMA: &str = "
 CREATE TABLE region (region_id int PRIMARY KEY, name text NOT NULL);
@@ -253,6 +254,31 @@ async fn what_a_business_asks_is_answered_as_by_one_postgres() {
     let mut pair = Pair::of(&BUSINESS).await;
     for question in QUESTIONS {
         pair.same(question).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_and_its_lines_are_together_and_a_customer_elsewhere() {
+    let admin = BUSINESS.admin().await;
+    let mut pair = Pair::of(&BUSINESS).await;
+    for (tier, statement) in [
+        ("single", "SELECT o.total, l.price FROM orders o JOIN line l USING (order_id) WHERE order_id = 7"),
+        (
+            "single",
+            "SELECT c.name, n.name FROM customer c JOIN nation n USING (nation_id) WHERE c.customer_id = 3",
+        ),
+        (
+            "scatter",
+            "SELECT o.order_id, p.name FROM orders o JOIN line l ON l.order_id = o.order_id JOIN part p ON p.part_id = l.part_id",
+        ),
+        (
+            "gather",
+            "SELECT o.order_id, c.name FROM orders o JOIN customer c ON c.customer_id = o.customer_id",
+        ),
+    ] {
+        let route = lines(&admin, &format!("SHOW ROUTE '{statement}'")).await;
+        assert!(route[0].starts_with(tier), "{statement}: {route:?}");
+        pair.same(statement).await;
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_cancel_a_lost_server_and_a_client_that_leaves_are_survived() {
 
 #[tokio::test]
 async fn a_query_timeout_ends_it_on_every_shard() {
-    let world = world("[pool]\nquery_timeout = '500ms'");
+    let world = world("[pool]\nquery_timeout = '2s'");
     let mut client = world.raw("app").await;
     for sql in [SLOW, "SELECT n FROM t WHERE pg_sleep(600) IS NOT NULL"] {
         let reply = client.query(sql).expect_closed().await;

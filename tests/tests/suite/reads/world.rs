@@ -22,10 +22,8 @@ CREATE TABLE label (id int PRIMARY KEY, label text);
 const SALES: usize = 160;
 
 pub static SALES_WORLD: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(4).servers(2).schema(SCHEMA).start();
+    let world = World::builder().shards(4).servers(2).schema(SCHEMA).oracle().start();
     let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
     let reference = "INSERT INTO label SELECT g, 'label ' || g % 3 FROM generate_series(1, 6) g";
     world.shards().for_each(|shard| drop(shard.sql(reference)));
     server.sql("oracle", reference).unwrap();

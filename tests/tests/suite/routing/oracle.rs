@@ -17,10 +17,8 @@ CREATE TABLE label (id int PRIMARY KEY, label text);
 "#;
 
 pub static RECORDS: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(3).servers(2).schema(SCHEMA).start();
+    let world = World::builder().shards(3).servers(2).schema(SCHEMA).oracle().start();
     let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
     let reference = "INSERT INTO label SELECT g, 'label ' || g FROM generate_series(1, 6) g";
     world.shards().for_each(|shard| drop(shard.sql(reference)));
     server.sql("oracle", reference).unwrap();

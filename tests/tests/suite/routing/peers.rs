@@ -1,6 +1,6 @@
 //! What a peer answers wrongly in silence. Here each is answered rightly, or refused.
 
-use shardway_tests::SharedWorld;
+use shardway_tests::{Param, SharedWorld};
 
 use super::{
     counts,
@@ -61,6 +61,25 @@ async fn a_multi_row_insert_does_not_duplicate_rows() {
     assert_eq!(pair.proxy(sql).await, Ok(vec![]));
     let total: u32 = counts(WORLD, "written", "id = 90").iter().map(|n| n.parse::<u32>().unwrap()).sum();
     assert_eq!(total, 4);
+}
+
+#[tokio::test]
+async fn a_prepared_multi_row_insert_does_not_duplicate_rows() {
+    let mut client = WORLD.raw("app").await;
+    let sql = "INSERT INTO written VALUES ($1, $2, 'a'), ($1, $3, 'b'), ($1, $4, 'c')";
+    client.parse("insert", sql, &[]).sync();
+    assert!(client.recv_until_ready().await.error().is_none());
+    for id in ["92", "93"] {
+        let params = [id, "301", "302", "303"].map(Param::Text);
+        let reply = client.bind("", "insert", &params, &[]).execute("", 0).sync().recv_until_ready().await;
+        assert_eq!(reply.commands(), ["INSERT 0 3"], "{reply:?}");
+        let counted = counts(WORLD, "written", &format!("id = {id}"));
+        assert_eq!(counted.iter().map(|n| n.parse::<u32>().unwrap()).sum::<u32>(), 3);
+    }
+    let params = [Param::Text("94"), Param::Null, Param::Text("302"), Param::Text("303")];
+    let reply = client.bind("", "insert", &params, &[]).execute("", 0).sync().recv_until_ready().await;
+    assert_eq!(reply.error().and_then(|error| error.field('C')).as_deref(), Some("23502"), "{reply:?}");
+    assert_eq!(counts(WORLD, "written", "id = 94"), ["0", "0", "0"]);
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ impl Life {
             .bind("", "", &[], &[])
             .execute("", 0)
             .flush();
-        self.raw.send().await;
+        self.raw.send_anyway().await;
         self.pause(5).await;
         if self.one_in(6) {
             return Err(Gone);
@@ -237,7 +237,7 @@ impl Life {
         self.says(format!("a sleep of {mark}"));
         self.ear.cancelled = true;
         let sql = format!("{}SELECT '{mark}', pg_sleep(0.2)", self.hint());
-        self.raw.query(&sql).send().await;
+        self.raw.query(&sql).send_anyway().await;
         self.pause(20).await;
         if self.one_in(8) {
             return Err(Gone);
@@ -253,7 +253,7 @@ impl Life {
         let mark = self.mark();
         self.says(format!("a quick one of {mark}"));
         self.ear.cancelled = true;
-        self.raw.query(&format!("SELECT '{mark}'")).send().await;
+        self.raw.query(&format!("SELECT '{mark}'")).send_anyway().await;
         self.cancel().await;
         let reply = self.hear().await?;
         self.is_marks(&reply, &[mark]);
@@ -286,7 +286,7 @@ impl Life {
             let bytes = self.random.random_range(0..=self.raw.unsent().len());
             self.raw.cut_short(bytes);
         }
-        self.raw.send().await;
+        self.raw.send_anyway().await;
         self.pause(4).await;
         self.run.tally.add("deaths");
         Err(Gone)

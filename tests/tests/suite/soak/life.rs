@@ -88,7 +88,7 @@ impl Life {
     async fn leave(mut self) {
         match self.random.random_range(0..3) {
             0 => {
-                self.raw.terminate().send().await;
+                self.raw.terminate().send_anyway().await;
                 let reply = self.raw.rest().await;
                 self.ear.judge(&reply, self.raw.unread(), "Terminate");
             }

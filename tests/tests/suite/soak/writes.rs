@@ -93,19 +93,19 @@ impl Life {
         self.raw.query("COPY item FROM STDIN");
         // With or without waiting for the server's word.
         if self.one_in(2) {
-            self.raw.send().await;
+            self.raw.send_anyway().await;
             self.pause(3).await;
         }
         self.raw.copy_data(format!("{user}\t{pair}\t{pair}\n").as_bytes());
         if self.one_in(2) {
-            self.raw.send().await;
+            self.raw.send_anyway().await;
             self.pause(3).await;
         }
         self.raw.copy_data(format!("{user}\t{other}\t{pair}\n").as_bytes());
         let end = self.random.random_range(0..8);
         match end {
             0 => {
-                self.raw.send().await;
+                self.raw.send_anyway().await;
                 self.run.record(pair, Fate::RolledBack);
                 return Err(Gone);
             }

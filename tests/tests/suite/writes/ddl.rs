@@ -288,11 +288,13 @@ async fn what_shards_cannot_keep_apart_is_refused_with_the_reason() {
         ),
         ("ALTER TABLE c_user DROP COLUMN user_id CASCADE", "can't be dropped or renamed"),
         ("ALTER TABLE c_user RENAME user_id TO id", "can't be dropped or renamed"),
+        ("DROP TABLE c_child; CREATE TABLE c_child (n int)", "by the same COMMIT"),
+        ("ALTER TABLE c_child RENAME TO c_old; CREATE TABLE c_child (n int)", "by the same COMMIT"),
         ("ALTER TABLE c_user ALTER user_id TYPE bigint", "the type of \"user_id\""),
         ("ALTER TABLE c_reference ADD user_id int", "would become a sharded table"),
         ("ALTER TABLE c_reference RENAME user_name TO user_id", "would be"),
         ("CREATE TABLE c_bad (user_id numeric)", "numeric"),
-        ("CREATE TABLE c_bad AS SELECT * FROM c_user", "each shard's own rows"),
+        ("CREATE TABLE c_bad AS EXECUTE c_nothing", "CREATE TABLE AS EXECUTE"),
         ("CREATE TABLE c_heir (more int) INHERITS (c_reference, c_user)", "inherits"),
         ("CREATE TABLE shardway.mine (user_id int)", "kept for Shardway"),
         ("CREATE SCHEMA shardway", "kept for Shardway"),
@@ -815,4 +817,19 @@ async fn what_would_differ_from_shard_to_shard_is_done_on_none() {
     all(&mut client, &[everywhere, everywhere]).await;
     assert_eq!(shards_with("d_new"), 4);
     all(&mut client, &["DROP TABLE d_row, d_other, d_new", "DROP FUNCTION d_rows"]).await;
+}
+
+#[tokio::test]
+async fn shards_of_one_server_are_analyzed_without_being_in_each_others_way() {
+    let world = World::builder().shards(4).schema("CREATE TABLE t (user_id int)").start();
+    // Who may analyze the catalogs that all databases of a server share.
+    world.server(0).sql("postgres", "ALTER ROLE app SUPERUSER").unwrap();
+    let mut client = world.raw("app").await;
+    for sql in ["ANALYZE", "ANALYZE t", "BEGIN; ANALYZE t", "COMMIT"] {
+        let reply = ask(&mut client, sql).await;
+        assert!(reply.error().is_none(), "{sql}: {reply:?}");
+    }
+    let analyzed = "SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 't'";
+    soon("statistics to say so", async || world.everywhere(analyzed).iter().all(|n| n == "3").then_some(()))
+        .await;
 }

@@ -8,7 +8,7 @@ use shardway_tests::{Param, Proxy, RawClient, Reply, SharedWorld, World};
 use tokio::time::sleep;
 
 use super::{ask, code};
-use crate::operation::support::soon;
+use crate::operation::support::{admin_of, pooled, soon};
 
 const SCHEMA: &str = "
 CREATE TABLE account (user_id int PRIMARY KEY, balance int NOT NULL DEFAULT 100);
@@ -384,6 +384,9 @@ async fn a_wait_for_a_server_may_be_in_the_circle() {
     // The second waits for the first's row with the last server of its shard; the first and the third for servers.
     ask_and_wait(&SHOP, &mut second, &add(ids[0], 10), 0, &ids[0].to_string()).await;
     first.query(&add(ids[1], 1)).send().await;
+    // Of those who wait for servers it is the last one that is told.
+    let admin = admin_of(&proxy).await;
+    soon("the first to wait", async || (pooled(&admin, "cl_waiting").await == 1).then_some(())).await;
     third.query(&add(ids[0], 100)).send().await;
     let told = third.recv_until_ready().await;
     assert_eq!((code(&told).as_str(), told.status()), ("40P01", 'E'), "{told:?}");

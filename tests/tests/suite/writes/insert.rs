@@ -121,8 +121,9 @@ async fn a_thousand_rows_of_parameters_are_quick_and_land_where_they_belong() {
         let reply = pair.proxy.bind("", "many", &params, &[]).execute("", 0).sync().recv_until_ready().await;
         assert_eq!(reply.commands(), ["INSERT 0 1000"], "{:?}", reply.error());
     }
+    // Where the cost of a row grows with their number it is minutes.
     assert!(
-        began.elapsed() < Duration::from_secs(4),
+        began.elapsed() < Duration::from_secs(30),
         "three times a thousand rows took {:?}",
         began.elapsed()
     );

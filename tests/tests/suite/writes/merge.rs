@@ -12,13 +12,8 @@ CREATE TABLE rate (id int PRIMARY KEY, factor int);
 CREATE TABLE serials (user_id int, id serial, n int);
 ";
 
-static WORLD: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(4).servers(2).schema(SCHEMA).start();
-    let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
-    world
-});
+static WORLD: SharedWorld =
+    SharedWorld::new(|| World::builder().shards(4).servers(2).schema(SCHEMA).oracle().start());
 
 #[tokio::test]
 async fn each_shard_merges_its_rows() {

@@ -4,21 +4,28 @@ mod copy;
 mod ddl;
 mod deadlock;
 mod exact;
+mod in_doubt;
 mod insert;
 mod insert_select;
+mod limits;
 mod made_up;
 mod merge;
 mod moves;
+mod moves_references;
+mod moves_triggers;
 mod objects;
 mod pair;
+mod pressure;
 mod recovery;
 mod reference;
 mod sequences;
+mod shutdown;
 mod side_effects;
 mod transactions;
 mod two_phase;
 mod update;
 mod waiting;
+mod with;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 

@@ -35,18 +35,13 @@ CREATE TABLE nullable (user_id int, id int);
 CREATE TABLE cell (user_id int, id int, a int, t text);
 ";
 
-static MOVES_WORLD: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(4).servers(2).schema(SCHEMA).start();
-    let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
-    world
-});
+static MOVES_WORLD: SharedWorld =
+    SharedWorld::new(|| World::builder().shards(4).servers(2).schema(SCHEMA).oracle().start());
 
 const SPOTS: &str = "(SELECT user_id, id, note, n, twice, tags, f, b, tone, num FROM spot) x";
 
 /// Every row is on the shard of its key.
-fn all_at_home(world: &World, table: &str) {
+pub(super) fn all_at_home(world: &World, table: &str) {
     for shard in 0..4 {
         let keys = world
             .shard(shard)
@@ -203,6 +198,7 @@ async fn triggers_partitions_identities_and_foreign_keys() {
         pair.both(&format!("INSERT INTO cut VALUES ({user}, 1, 'a'), ({user}, 2, 'b')")).await;
         pair.both(&format!("INSERT INTO owner VALUES ({user}, 'o')")).await;
         pair.both(&format!("INSERT INTO loose VALUES ({user}, 1)")).await;
+        pair.both(&format!("INSERT INTO watched VALUES ({user}, 1)")).await;
         pair.both(&format!(
             "INSERT INTO ident (user_id, id, t) OVERRIDING SYSTEM VALUE VALUES ({user}, {user}, 'i')"
         ))
@@ -217,17 +213,17 @@ async fn triggers_partitions_identities_and_foreign_keys() {
         "UPDATE ident SET user_id = user_id * 10 RETURNING id",
         "UPDATE loose SET user_id = 7 - user_id RETURNING user_id",
         "UPDATE loose SET user_id = 99 WHERE user_id = 3",
+        "UPDATE watched SET user_id = user_id + 1",
+        "UPDATE thing SET user_id = user_id + 1",
         "UPDATE owner SET name = name || 'x', user_id = user_id + 100 WHERE user_id = 2",
     ] {
         same(&mut pair, sql, Way::Simple).await;
-        for table in ["touched", "cut", "cut_1", "ident", "loose", "owner"] {
+        for table in ["touched", "cut", "cut_1", "ident", "loose", "owner", "watched"] {
             holds_the_same(&mut pair, table).await;
             all_at_home(world, table);
         }
     }
     for sql in [
-        "UPDATE watched SET user_id = user_id + 1",
-        "UPDATE thing SET user_id = user_id + 1",
         "UPDATE chief SET user_id = user_id + 1",
         "UPDATE line SET user_id = user_id + 1 RETURNING (SELECT max(qty) FROM line l WHERE l.user_id = line.user_id)",
         "UPDATE line SET user_id = (SELECT max(user_id) FROM spot)",

@@ -39,13 +39,8 @@ BEGIN INSERT INTO keyless VALUES (NEW.id, 'acted'); RETURN NEW; END $$;
 CREATE TRIGGER acting AFTER INSERT ON acting FOR EACH ROW EXECUTE FUNCTION acting();
 ";
 
-pub static WRITES_WORLD: SharedWorld = SharedWorld::new(|| {
-    let world = World::builder().shards(4).servers(2).schema(SCHEMA).start();
-    let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {SCHEMA}")).unwrap();
-    world
-});
+pub static WRITES_WORLD: SharedWorld =
+    SharedWorld::new(|| World::builder().shards(4).servers(2).schema(SCHEMA).oracle().start());
 
 /// What both said.
 #[derive(Debug)]

@@ -8,21 +8,21 @@ use crate::operation::support::{at_rest, show, soon};
 
 static SHOP: SharedWorld = SharedWorld::new(two_servers);
 
-/// One test's turn with the middles.
+/// One test's turn with the middles: whoever else commits here would be struck, too.
 static GATE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A message of the commit, on the server that gets it: the first writer's decides.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+pub(super) struct Step {
     server: usize,
     asks: &'static str,
     /// The answer's tag, and which of those it is.
     answer: (&'static str, u64),
     /// Whether the transaction is committed when it is lost, before it took effect and after.
-    commits: [bool; 2],
+    pub(super) commits: [bool; 2],
 }
 
-const STEPS: [Step; 4] = [
+pub(super) const STEPS: [Step; 4] = [
     Step {
         server: 1,
         asks: "PREPARE TRANSACTION",
@@ -41,7 +41,7 @@ const STEPS: [Step; 4] = [
 
 impl Step {
     /// Where the server has not heard of it yet, or (`after`) where it has done it and its answer is on the way.
-    fn spot<'a>(&self, world: &'a World, after: bool) -> Spot<'a> {
+    pub(super) fn spot<'a>(&self, world: &'a World, after: bool) -> Spot<'a> {
         let middle = world.middle(self.server);
         match after {
             false => middle.from_client().message(b'Q').holding(self.asks),
@@ -49,12 +49,12 @@ impl Step {
         }
     }
 
-    fn cut<'a>(&self, world: &'a World, after: bool) -> Fault<'a> {
+    pub(super) fn cut<'a>(&self, world: &'a World, after: bool) -> Fault<'a> {
         self.spot(world, after).cut(Cut::Reset)
     }
 }
 
-async fn write_on_both(raw: &mut RawClient, ids: [i32; 2], balance: i32) {
+pub(super) async fn write_on_both(raw: &mut RawClient, ids: [i32; 2], balance: i32) {
     assert_eq!(ask(raw, "BEGIN").await.status(), 'T');
     for id in ids {
         assert_eq!(ask(raw, &put(id, balance)).await.commands(), ["UPDATE 1"]);
@@ -62,7 +62,7 @@ async fn write_on_both(raw: &mut RawClient, ids: [i32; 2], balance: i32) {
 }
 
 /// What both accounts have come to, once both can be written again: nothing is left locked.
-async fn settled(world: &World, ids: [i32; 2]) -> [String; 2] {
+pub(super) async fn settled(world: &World, ids: [i32; 2]) -> [String; 2] {
     nothing_prepared(world).await;
     for (shard, id) in ids.into_iter().enumerate() {
         let free = format!(
@@ -173,6 +173,7 @@ async fn a_client_that_vanishes_at_any_step_leaves_all_or_nothing() {
 
 #[tokio::test]
 async fn a_deferred_constraint_that_fails_on_either_shard_rolls_both_back_in_postgres_words() {
+    let _turn = GATE.lock().await;
     let ids = both(&SHOP);
     let mut raw = SHOP.raw("app").await;
     for wrong in 0..2 {
@@ -237,6 +238,7 @@ async fn orphan(world: &World, user: &str, number: u32, id: i32, balance: i32) -
 
 #[tokio::test]
 async fn what_another_process_left_is_ended_by_what_was_decided() {
+    let _turn = GATE.lock().await;
     let ids = [both(&SHOP)[1], both(&SHOP)[1], both(&SHOP)[1]];
     SHOP.shard(0).sql(
         "INSERT INTO shardway.decisions VALUES ('00000000000000ff-1', true), ('00000000000000ff-2', false)",

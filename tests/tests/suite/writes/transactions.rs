@@ -339,9 +339,9 @@ async fn a_server_that_waited_too_long_fails_the_transaction_and_all_is_rolled_b
     let ids = both(&SHOP);
     for ends in [true, false] {
         let mut raw = SHOP.raw("app").await;
-        ask(&mut raw, "SET idle_in_transaction_session_timeout = '200ms'").await;
+        ask(&mut raw, "SET idle_in_transaction_session_timeout = '2s'").await;
         assert_eq!(statuses(&mut raw, &["BEGIN", &put(ids[0], 1)]).await, "TT");
-        let work = format!("SELECT pg_sleep(0.5), balance FROM account WHERE user_id = {}", ids[1]);
+        let work = format!("SELECT pg_sleep(2.5), balance FROM account WHERE user_id = {}", ids[1]);
         assert_eq!(ask(&mut raw, &work).await.status(), 'T');
         assert_eq!(ask(&mut raw, &put(ids[1], 1)).await.status(), 'T');
         let failed =
@@ -359,7 +359,7 @@ async fn a_server_that_waited_too_long_fails_the_transaction_and_all_is_rolled_b
 
 #[tokio::test]
 async fn an_idle_transaction_of_the_clients_own_ends_on_every_shard() {
-    let other = SHOP.another_proxy_with("[pool]\nidle_transaction_timeout = '300ms'");
+    let other = SHOP.another_proxy_with("[pool]\nidle_transaction_timeout = '2s'");
     let ids = both(&SHOP);
     let mut raw = other.raw("app").await;
     assert_eq!(statuses(&mut raw, &["BEGIN", &put(ids[0], 1), &put(ids[1], 1)]).await, "TTT");

@@ -7,7 +7,7 @@ use crate::operation::support::{at_rest, soon};
 
 static SHOP: SharedWorld = SharedWorld::new(two_servers);
 
-/// One test's turn with the middles.
+/// One test's turn with the middles: whoever else commits here would be counted, and struck, too.
 static GATE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn begin_on_both(raw: &mut RawClient, ids: [i32; 2], balance: i32) {
@@ -19,6 +19,7 @@ async fn begin_on_both(raw: &mut RawClient, ids: [i32; 2], balance: i32) {
 
 #[tokio::test]
 async fn what_is_written_on_two_shards_is_committed_on_both_or_rolled_back_on_both() {
+    let _turn = GATE.lock().await;
     let ids = both(&SHOP);
     let mut raw = SHOP.raw("app").await;
     begin_on_both(&mut raw, ids, 1).await;

@@ -2,6 +2,7 @@
 
 use super::super::wording::{Worded, clock_edits, literal};
 use crate::error::ClientError;
+use crate::plan::listed::Listed;
 use crate::plan::spread::Fed;
 use crate::plan::spread::clock::Frozen;
 use crate::plan::spread::text::{Tokens, Woven};
@@ -17,6 +18,8 @@ pub(super) struct Around<'a> {
     pub(super) query: Range<usize>,
     pub(super) columns_end: Option<usize>,
     pub(super) casts: Vec<String>,
+    /// The columns that the query's are for, where the text leaves that unsaid.
+    pub(super) listed: Option<Listed>,
 }
 
 impl Around<'_> {
@@ -30,7 +33,16 @@ impl Around<'_> {
                 woven.own(&self.fed.named);
                 woven.piece(self.text, end..self.query.start, &edits, self.frozen);
             }
-            None => woven.piece(self.text, 0..self.query.start, &edits, self.frozen),
+            None => {
+                let lists = self.listed.as_ref().map(|listed| listed.pieces(self.text)).unwrap_or_default();
+                let mut done = 0;
+                for (at, list) in lists {
+                    woven.piece(self.text, done..at, &edits, self.frozen);
+                    woven.own(list);
+                    done = at;
+                }
+                woven.piece(self.text, done..self.query.start, &edits, self.frozen);
+            }
         }
         woven.own(&self.values(rows, share)?);
         woven.piece(self.text, self.query.end..self.tokens.end(), &edits, self.frozen);
@@ -83,7 +95,7 @@ pub(super) fn unread() -> ClientError {
 }
 
 /// The values of a DataRow's body.
-pub(super) fn values_of(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+pub(in crate::session) fn values_of(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
     let (count, mut rest) = frame::i16(body)?;
     let mut values = Vec::with_capacity(usize::from(count as u16));
     for _ in 0..count as u16 {

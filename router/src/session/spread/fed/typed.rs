@@ -18,7 +18,7 @@ use std::ops::Range;
 
 impl Session {
     /// Has a server parse the client's statement: it says what is wrong with it, and of what types the parameters are.
-    pub(super) async fn types_described(
+    pub(in crate::session::spread) async fn types_described(
         &mut self,
         write: &Write<'_>,
         index: usize,

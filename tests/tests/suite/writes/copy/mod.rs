@@ -11,8 +11,8 @@ use std::fmt::Write;
 
 use shardway_tests::{PASSWORD, RawClient, Reply, SharedWorld, World};
 
-/// Tables of one shape, one for each test that fills them.
-const TABLES: [&str; 15] = [
+/// Tables of one shape, one for each test that fills them. `late` is filled in transactions that are rolled back.
+const TABLES: [&str; 18] = [
     "made_text",
     "made_csv",
     "made_binary",
@@ -25,6 +25,9 @@ const TABLES: [&str; 15] = [
     "spread",
     "out",
     "late",
+    "left_over",
+    "lost",
+    "batched",
     "huge",
     "kept",
     "piped",
@@ -58,14 +61,8 @@ fn schema() -> String {
 }
 
 /// Four shards, and beside them one database with the same tables.
-pub static WORLD: SharedWorld = SharedWorld::new(|| {
-    let schema = schema();
-    let world = World::builder().shards(4).servers(2).schema(&schema).start();
-    let server = world.server(0);
-    server.sql("postgres", "CREATE DATABASE oracle OWNER app").unwrap();
-    server.sql("oracle", &format!("SET ROLE app; {schema}")).unwrap();
-    world
-});
+pub static WORLD: SharedWorld =
+    SharedWorld::new(|| World::builder().shards(4).servers(2).schema(&schema()).oracle().start());
 
 /// A client of the proxy, and one of the single database.
 pub struct Pair {

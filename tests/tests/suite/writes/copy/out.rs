@@ -1,12 +1,19 @@
 //! COPY TO STDOUT: one stream, as one Postgres writes it.
 
+use tokio::sync::OnceCell;
+
 use super::{Ending, Pair, WORLD, Way, streamed};
 
 const DATA: &str = "a\\tb\t1\t1\tx\n\\N\t2\t\\N\t\\N\n\t3\t1.50\t\\\\.\n\\\\.\t4\t2\t\"q\"\nline\\nline\t5\t3\ta,b\nNULL\t6\t4\té\n\
                     x\\ry\t7\t5\t\\x08\n";
 
+/// Rows in `out`, for all tests of this file: none of them writes there.
 async fn filled(pair: &mut Pair) {
-    pair.empty("out");
+    static FILLED: OnceCell<()> = OnceCell::const_new();
+    FILLED.get_or_init(|| fill(pair)).await;
+}
+
+async fn fill(pair: &mut Pair) {
     let data = (0..30).map(|n| format!("note {n}\t{}\t{n}\tx\n", n * 10)).collect::<String>() + DATA;
     pair.copy("COPY out FROM STDIN", &[data.as_bytes()], Ending::Done, Way::Simple).await;
 }
@@ -88,6 +95,7 @@ async fn an_empty_table_gives_a_header_and_no_rows() {
 #[tokio::test]
 async fn what_can_not_come_out_says_so_at_once() {
     let mut pair = Pair::new().await;
+    filled(&mut pair).await;
     for sql in [
         "COPY out (nothing) TO STDOUT",
         "COPY out TO STDOUT (FORMAT odd)",

@@ -65,19 +65,19 @@ async fn a_batch_is_one_transaction_with_the_copy_in_it() {
     for wrong in [false, true] {
         let mut said = Vec::new();
         for client in [&mut pair.single, &mut pair.proxy] {
-            client.parse("", "COPY late FROM STDIN", &[]).describe_statement("");
+            client.parse("", "COPY batched FROM STDIN", &[]).describe_statement("");
             client.bind("", "", &[], &[]).describe_portal("").execute("", 0).sync();
             let mut messages = client.recv_until(b'G').await.0;
             client.copy_data(data(0).as_bytes()).copy_done();
-            let sql = if wrong { "SELECT 1 / 0" } else { "DELETE FROM late WHERE user_id = 1" };
+            let sql = if wrong { "SELECT 1 / 0" } else { "DELETE FROM batched WHERE user_id = 1" };
             client.parse("", sql, &[]).bind("", "", &[], &[]).execute("", 0).sync();
             messages.extend(client.recv_until_ready().await.0);
             said.push(told(&shardway_tests::Reply(messages)));
-            let sql = "BEGIN; DELETE FROM late WHERE user_id = 5; ROLLBACK";
+            let sql = "BEGIN; DELETE FROM batched WHERE user_id = 5; ROLLBACK";
             said.push(told(&client.query(sql).recv_until_ready().await));
         }
         assert_eq!(said[2..], said[..2]);
-        pair.empty("late");
+        pair.empty("batched");
     }
 }
 
@@ -183,26 +183,27 @@ async fn notices_come_through_while_lines_go_out() {
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let mut client = WORLD.raw("app").await;
-    client.query("COPY late FROM STDIN");
+    client.query("COPY left_over FROM STDIN");
     client.recv_until(b'G').await;
     client.copy_data(data(0).as_bytes()).send().await;
     drop(client);
     crate::operation::support::soon("the copy to be undone", async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY late%' AND state <> 'idle'";
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY left_over%' AND state <> 'idle'";
         WORLD.everywhere(sql).iter().all(|count| count == "0").then_some(())
     })
     .await;
-    assert!(WORLD.everywhere("SELECT count(*) FROM late").iter().all(|count| count == "0"));
+    assert!(WORLD.everywhere("SELECT count(*) FROM left_over").iter().all(|count| count == "0"));
 }
 
 #[tokio::test]
 async fn a_server_lost_in_the_middle_undoes_the_copy_everywhere() {
     let mut client = WORLD.raw("app").await;
-    client.query("COPY late FROM STDIN");
+    client.query("COPY lost FROM STDIN");
     client.recv_until(b'G').await;
     client.copy_data(data(0).as_bytes()).send().await;
     let ended = crate::operation::support::soon("a server that copies", async || {
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY late %FROM STDIN' AND state = 'active'
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY lost %FROM STDIN' AND state = 'active'
                    AND datname = current_database() LIMIT 1";
         (WORLD.shard(1).sql(sql) == "t").then_some(())
     });
@@ -210,7 +211,7 @@ async fn a_server_lost_in_the_middle_undoes_the_copy_everywhere() {
     let reply = client.copy_data(data(50).as_bytes()).copy_done().recv_until_ready().await;
     let error = reply.error().expect("an error");
     assert!(["57P01", "08006"].contains(&error.field('C').unwrap_or_default().as_str()), "{reply:?}");
-    assert!(WORLD.everywhere("SELECT count(*) FROM late").iter().all(|count| count == "0"));
-    let reply = copy(&mut client, "COPY late FROM STDIN", &[], Ending::Done, Way::Simple).await;
+    assert!(WORLD.everywhere("SELECT count(*) FROM lost").iter().all(|count| count == "0"));
+    let reply = copy(&mut client, "COPY lost FROM STDIN", &[], Ending::Done, Way::Simple).await;
     assert_eq!(reply.commands(), ["COPY 0"]);
 }
