@@ -106,7 +106,7 @@ FROM (SELECT "finishId", count(*) AS n FROM "ConfigurationSnapshot" GROUP BY "fi
     let everywhere = String::from(
         "UPDATE saved_design SET is_active = NOT is_active WHERE created_at < now() - interval '1 day'",
     );
-    let unkept = String::from(r#"CREATE UNIQUE INDEX ON "ConfigurationSnapshot" ("finishId")"#);
+    let unkept = String::from("CREATE UNIQUE INDEX ON saved_design (id)");
     vec![
         step("The newest of all shards: each sorts its own, the proxy merges", How::Twice, [newest]),
         step("Groups of all shards: each counts its own, the proxy adds up", How::Twice, [grouped]),

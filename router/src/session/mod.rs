@@ -79,7 +79,6 @@ use shardway_pool::{Lease, Pool};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -368,21 +367,24 @@ impl Session {
         let watch = self.client.stream.watch();
         // On the heap while it lasts: an idle client waits in the fast lane.
         let mut turn = Box::pin(async {
-            if self.fails_apart() {
-                self.fail_everywhere().await;
+            let work = async {
+                if self.fails_apart() {
+                    self.fail_everywhere().await;
+                }
+                self.turn(work).await?;
+                if self.fails_apart() {
+                    self.fail_everywhere().await;
+                }
+                if self.has_doubts() { self.settle_doubts().await } else { Ok(()) }
+            };
+            tokio::select! {
+                biased;
+                done = work => done,
+                end = hung_up(watch) => Err(end),
             }
-            self.turn(work).await?;
-            if self.fails_apart() {
-                self.fail_everywhere().await;
-            }
-            if self.has_doubts() { self.settle_doubts().await } else { Ok(()) }
         });
-        let mut gone = pin!(hung_up(watch));
         poll_fn(|cx| match handle.poll_orders() {
-            Poll::Ready(Ok(())) => match turn.as_mut().poll(cx) {
-                Poll::Pending => gone.as_mut().poll(cx).map(Err),
-                done => done,
-            },
+            Poll::Ready(Ok(())) => turn.as_mut().poll(cx),
             Poll::Ready(Err(reason)) => Poll::Ready(Err(End::Fatal(reason.error()))),
             Poll::Pending => {
                 handle.rests();
