@@ -71,11 +71,12 @@ fn an_undeclared_parameter_of_another_length_has_another_type() {
 }
 
 #[test]
-fn a_numeric_parameter_is_a_key_where_it_is_an_integer() {
+fn a_numeric_parameter_is_the_key_that_it_equals_or_is_rounded_to() {
     let seven = [0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
     assert_eq!(KeyType::Int4.read_binary(ParamType::Numeric, &seven, Compare), KeyValue::int(7));
     assert_eq!(KeyType::Int4.read_text_as(ParamType::Numeric, b"7.00", Compare), KeyValue::int(7));
-    assert!(is_unproven(&KeyType::Int4.read_text_as(ParamType::Numeric, b"7.01", Compare)));
+    assert_eq!(KeyType::Int4.read_text_as(ParamType::Numeric, b"7.01", Compare), KeyValue::Null);
+    assert_eq!(KeyType::Int4.read_text_as(ParamType::Numeric, b"7.51", Store), KeyValue::int(8));
     assert!(is_unproven(&KeyType::Text.read_binary(ParamType::Numeric, &seven, Store)));
 }
 

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use rand::{Rng, rngs::StdRng};
 use shardway_tests::{DATABASE, Message, PASSWORD, RawClient, Reply};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Run,
     judge::{Ear, Mark},
     settings::Settings,
 };
+
+/// The longest that a client waits for what it asked.
+const ANSWERED: Duration = Duration::from_secs(9);
 
 /// The connection is over, or of no more use.
 #[derive(Debug)]
@@ -130,7 +133,9 @@ impl Life {
 
     /// The answer to what was put together, up to the first ReadyForQuery.
     pub(super) async fn hear(&mut self) -> Result<Reply, Gone> {
-        let reply = self.raw.rest().await;
+        let Ok(reply) = timeout(ANSWERED, self.raw.rest()).await else {
+            panic!("no answer to {:?} for {ANSWERED:?}; {}", self.said, self.run.standing().await)
+        };
         self.ear.judge(&reply, self.raw.unread(), &self.said);
         let error = reply.error().and_then(|error| error.field('C'));
         self.run.tally.add(error.map_or("answers".to_owned(), |code| format!("error {code}")));

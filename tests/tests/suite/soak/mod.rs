@@ -24,6 +24,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use shardway_tests::World;
 use tokio::{task::JoinSet, time::Instant};
 
+use crate::operation::support::lines;
 use judge::Mark;
 
 /// A row is one half of a pair: a transaction writes both or none.
@@ -77,6 +78,17 @@ impl Tally {
 }
 
 impl Run {
+    /// Who waits for what, for failures: what the console says of clients and servers, and what servers do.
+    async fn standing(&self) -> String {
+        let admin = self.world.admin().await;
+        let mut told = String::new();
+        for show in ["SHOW CLIENTS", "SHOW SERVERS", "SHOW POOLS"] {
+            told += &format!("{show}\n{}\n", lines(&admin, show).await.join("\n"));
+        }
+        let sql = "SELECT datname, pid, state, wait_event, left(query, 80) FROM pg_stat_activity WHERE usename = 'app'";
+        told + &self.world.server(0).sql("postgres", sql).unwrap_or_default()
+    }
+
     /// Its time is up, and enough was done for it to mean something; a slow machine gets more time, to some end.
     fn is_over(&self) -> bool {
         let now = Instant::now();
@@ -177,8 +189,12 @@ async fn for_long() {
     let seconds = given("SHARDWAY_SOAK_SECONDS").unwrap_or(600);
     // Sessions keep the servers that they have: with fewer than there are clients, two may wait for each other's.
     let sessions = Scene { servers: CLIENTS as usize, mode: "session", ..REPLICATED };
-    let scenes = [PLAIN, SHARDED, REPLICATED, SESSIONS, sessions];
+    let mut scenes = vec![PLAIN, SHARDED, REPLICATED, SESSIONS, sessions];
+    if let Some(one) = given("SHARDWAY_SOAK_SCENE") {
+        scenes = vec![scenes.swap_remove(one as usize)];
+    }
+    let count = scenes.len() as u64;
     for scene in scenes {
-        soak(scene, seconds.div_ceil(scenes.len() as u64)).await;
+        soak(scene, seconds.div_ceil(count)).await;
     }
 }
