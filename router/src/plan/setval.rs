@@ -148,10 +148,11 @@ pub(super) fn cut(text: &str) -> Option<(String, String, Option<Partly>)> {
     let qualified = call >= 2 && is(call - 1, ".");
     let start = tokens[if qualified { call - 2 } else { call }].start;
     let argument = |n: usize| arguments.get(n).map(|range| text[range.clone()].to_owned());
+    // As arguments of functions they are cast as setval itself would have them, and no further.
     // A comment at an argument's end must not swallow what comes behind it.
     let called = argument(2).unwrap_or_else(|| "true".to_owned());
     let others = format!(
-        "({}\n)::pg_catalog.int8 AS value, ({called}\n)::pg_catalog.bool AS called",
+        "pg_catalog.int8up({}\n) AS value, pg_catalog.booleq(true, {called}\n) AS called",
         argument(1).filter(|_| arguments.len() <= 3)?
     );
     // The column's name is the answer's.
@@ -168,7 +169,7 @@ pub(super) fn cut(text: &str) -> Option<(String, String, Option<Partly>)> {
 }
 
 /// Words that mean the same beside any table.
-const PLAIN: [&str; 23] = [
+const PLAIN: [&str; 25] = [
     "coalesce",
     "greatest",
     "least",
@@ -192,6 +193,8 @@ const PLAIN: [&str; 23] = [
     "int8",
     "bool",
     "bigint",
+    "int8up",
+    "booleq",
 ];
 
 fn in_parts(before: &str, others: &str, behind: &str) -> Option<Partly> {
@@ -279,21 +282,21 @@ mod tests {
         assert_eq!(first, "pg_get_serial_sequence('\"t\"','id')");
         assert_eq!(
             others,
-            "SELECT ( coalesce(max(\"id\"), 1)\n)::pg_catalog.int8 AS value, ( max(\"id\") IS NOT null\n)::pg_catalog.bool AS called FROM \"t\""
+            "SELECT pg_catalog.int8up( coalesce(max(\"id\"), 1)\n) AS value, pg_catalog.booleq(true,  max(\"id\") IS NOT null\n) AS called FROM \"t\""
         );
         let partly = partly.unwrap();
         assert_eq!(partly.aggregates, "SELECT max(\"id\"), max(\"id\") FROM \"t\"");
         assert_eq!(
             partly.with(&["'7'".to_owned(), "'7'".to_owned()]),
-            "SELECT ( coalesce('7', 1)\n)::pg_catalog.int8 AS value, ( '7' IS NOT null\n)::pg_catalog.bool AS called"
+            "SELECT pg_catalog.int8up( coalesce('7', 1)\n) AS value, pg_catalog.booleq(true,  '7' IS NOT null\n) AS called"
         );
         let rails = "SELECT pg_catalog.setval('\"s\"', (SELECT max(id) FROM t), false) AS \"It\" ;";
         assert_eq!(call(rails), Some((Meant::Sequence("\"s\"".to_owned()), "It".to_owned())));
         assert_eq!(
             cut(rails).unwrap().1,
-            "SELECT ( (SELECT max(id) FROM t)\n)::pg_catalog.int8 AS value, ( false\n)::pg_catalog.bool AS called"
+            "SELECT pg_catalog.int8up( (SELECT max(id) FROM t)\n) AS value, pg_catalog.booleq(true,  false\n) AS called"
         );
-        assert!(cut("SELECT setval('s', 1)").unwrap().1.contains("(true\n)"));
+        assert!(cut("SELECT setval('s', 1)").unwrap().1.contains("true, true\n)"));
     }
 
     #[test]

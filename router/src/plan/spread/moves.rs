@@ -172,8 +172,19 @@ fn leave(
         generated
             || beside.contains(word)
             || matches!(word.as_str(), "select" | "default" | "ctid" | "tableoid")
+            || matches!(word.as_str(), "xmin" | "xmax" | "cmin" | "cmax")
     };
-    if to.is_none() && tokens.words(value).any(|word| changed(&word)) {
+    let words: Vec<String> = tokens.words(value).collect();
+    let label = match &update.table.relation {
+        TableFactor::Table { alias: Some(alias), .. } => folded(&alias.name),
+        _ => table.name.clone(),
+    };
+    // The row as a whole has them all.
+    let whole = |n: usize| {
+        let behind = |m: usize, what: &str| words.get(n + m).is_some_and(|word| word == what);
+        words[n] == label && (!behind(1, ".") || behind(2, "*"))
+    };
+    if to.is_none() && (words.iter().any(changed) || (0..words.len()).any(whole)) {
         return Err("where the new key depends on more than columns that stay as they are");
     }
     Ok(Leave { to, assignment, type_name: format!("pg_catalog.{}", quoted(&key.type_name)) })

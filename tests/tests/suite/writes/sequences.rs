@@ -282,6 +282,16 @@ async fn setval_is_undone_by_no_rollback_and_keeps_the_steps_that_were_declared(
         assert_eq!(codes[0], codes[1], "{sql}");
     }
     pair.both("ROLLBACK").await;
+    // What setval does not take is no function's argument here either.
+    for sql in [
+        "SELECT setval('st_id_seq', 1.5)",
+        "SELECT setval('st_id_seq', 300::text)",
+        "SELECT setval('st_id_seq', 300::float8)",
+        "SELECT setval('st_id_seq', 300, 1)",
+    ] {
+        let codes = [code(&ask(&mut pair.proxy, sql).await), code(&ask(&mut pair.single, sql).await)];
+        assert_eq!(codes, ["42883", "42883"], "{sql}");
+    }
     pair.both("DROP TABLE st").await;
 }
 
