@@ -92,7 +92,9 @@ fn shape_of(
                 (_, None) => Some("it does not simply pick rows and columns of one sharded or local table"),
                 _ => None,
             };
-            let ordered = query.order_by.is_some() && !definition.materialized;
+            let timed = body.traits.functions.iter().any(|name| CLOCK.contains(&name.as_str()));
+            let ordered = query.order_by.is_some() || found.ordered.is_some() || timed;
+            let ordered = ordered && !definition.materialized;
             let base = base.filter(|_| unwritable.is_none());
             Ok(Shape::Table { kind, of_view: OfView { tables, ordered, unwritable }, base })
         }
@@ -335,6 +337,19 @@ fn hands_on(select: &Select, kind: &Kind, table: &Table) -> bool {
         _ => false,
     }
 }
+
+/// What each shard tells by its own clock.
+const CLOCK: [&str; 9] = [
+    "now",
+    "age",
+    "transaction_timestamp",
+    "statement_timestamp",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtime",
+    "localtimestamp",
+];
 
 /// What gives the time, or who asks.
 const TIMELY: [&str; 14] = [

@@ -66,12 +66,21 @@ impl Builder<'_> {
         Ok(Plan { route, shareable: false, cacheable: None, ..plan })
     }
 
-    /// Has a view's rows come in its order where several shards are asked, if that can be done.
+    /// Has a view's rows come in its order, and of one time, where several shards are asked; else that is refused.
     pub(super) fn keep_order(&self, plan: &mut Plan, query: &Query, view: &Named) {
         if plan.across().is_none() {
             return;
         }
-        let Ok(inlined) = self.inlined(plan.command.clone(), query, view) else { return };
+        let inlined = match self.inlined(plan.command.clone(), query, view) {
+            Ok(inlined) => inlined,
+            Err(refusal) => {
+                match &mut plan.route {
+                    Route::Keyed { otherwise, .. } => *otherwise = None,
+                    route => *route = Route::Refuse(refusal),
+                }
+                return;
+            }
+        };
         let Some(across) = inlined.across().cloned() else { return };
         match &mut plan.route {
             Route::Keyed { otherwise, .. } => *otherwise = Some(across),
