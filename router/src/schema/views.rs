@@ -37,7 +37,7 @@ pub enum Reads {
 pub struct OfView {
     /// The tables that it reads, through other views too.
     pub tables: Vec<Arc<Table>>,
-    /// Whether its query says in which order its rows come, which several shards do not keep.
+    /// Whether its query says in which order its rows come, or what time it is, which several shards do not keep to.
     pub ordered: bool,
     /// Why it is not written through; `None`: where Postgres can, it may be, on one shard.
     pub unwritable: Option<&'static str>,

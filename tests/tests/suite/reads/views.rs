@@ -33,6 +33,8 @@ CREATE VIEW two AS SELECT 1 AS a, 'b' AS b;
 CREATE VIEW totals AS SELECT city, count(*) AS people, min(name) AS first FROM person GROUP BY city;
 CREATE VIEW best AS SELECT user_id, id, total FROM buy ORDER BY total DESC, user_id, id LIMIT 5;
 CREATE VIEW in_order AS SELECT user_id, name FROM person ORDER BY name DESC, user_id;
+CREATE VIEW over_order AS SELECT * FROM in_order;
+CREATE VIEW timed AS SELECT user_id, now() AS at FROM person;
 CREATE VIEW names AS SELECT name FROM person;
 CREATE VIEW of_five AS SELECT count(*) AS n, min(id) AS first FROM buy WHERE user_id = 5;
 CREATE VIEW pairs AS SELECT a.user_id AS one, b.user_id AS other FROM person a JOIN person b ON a.city = b.city AND a.user_id < b.user_id;
@@ -213,11 +215,17 @@ async fn views_of_many_keys_are_read_by_their_queries() {
 #[tokio::test]
 async fn the_order_that_a_view_asks_for_is_kept() {
     let mut pair = Pair::of(&WORLD).await;
-    for sql in ["SELECT * FROM in_order", "SELECT name FROM in_order WHERE user_id > 3", "SELECT * FROM best"]
-    {
+    for sql in [
+        "SELECT * FROM in_order",
+        "SELECT name FROM in_order WHERE user_id > 3",
+        "SELECT * FROM best",
+        "SELECT name FROM over_order LIMIT 7",
+        "SELECT count(DISTINCT at), count(*) FROM timed",
+    ] {
         let expected = asked(&mut pair.single, sql, &[], Way::Simple).await;
         assert_eq!(asked(&mut pair.proxy, sql, &[], Way::Simple).await, expected, "{sql}");
     }
+    pair.refused("SELECT user_id FROM in_order LIMIT 3 FOR UPDATE").await;
 }
 
 #[tokio::test]
