@@ -18,7 +18,7 @@ pub fn http_get(port: u16, path: &str) -> (u16, String) {
 /// As [`http_get`], for when there may be nobody listening.
 ///
 /// # Errors
-/// No connection, no answer within ten seconds, or one that is not HTTP.
+/// No connection, no answer in time, or one that is not HTTP.
 pub fn try_http_get(port: u16, path: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect((HOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;

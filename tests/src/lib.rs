@@ -41,7 +41,7 @@ pub use program::{Program, Ran};
 pub use proxy::{Proxy, shardway_program};
 pub use raw::{Message, Param, RawClient, Reply, Texts};
 pub use shard::Shard;
-pub use wait::{eventually, must};
+pub use wait::{PATIENCE, eventually, must};
 pub use world::World;
 
 pub use shardway_cluster as cluster;

@@ -121,6 +121,14 @@ impl Proxy {
         http_get(self.http_port(), path)
     }
 
+    /// What one of its metrics stands at, by name and labels as they are written; panics when it is not there.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.http_get("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
+    }
+
     /// How to connect to it as `user`, for tests that want to change something about that.
     pub fn client_config(&self, user: &str) -> Config {
         let mut config = Config::new();

@@ -3,8 +3,6 @@
 mod bad_input;
 mod bank;
 mod cache;
-mod cache_alone;
-mod cache_edges;
 mod clients;
 mod copy;
 mod faults;

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Duration, timeout},
+    time::timeout,
 };
 
 use shardway_tests::{DATABASE, PASSWORD, Param, RawClient};
@@ -62,7 +62,7 @@ async fn say(mut socket: TcpStream, bytes: &[u8]) {
         let _ = socket.shutdown().await;
         let _ = socket.read_to_end(&mut Vec::new()).await;
     };
-    let done = timeout(Duration::from_secs(10), conversation).await;
+    let done = timeout(shardway_tests::PATIENCE, conversation).await;
     assert!(done.is_ok(), "the connection hangs after {bytes:?}");
 }
 
@@ -88,7 +88,7 @@ async fn noise_after_the_login_harms_nobody() {
         client.send_raw(&bytes).await;
         client.half_close().await;
         // Whatever it is told: the connection ends.
-        let end = timeout(Duration::from_secs(10), client.expect_closed()).await;
+        let end = timeout(shardway_tests::PATIENCE, client.expect_closed()).await;
         assert!(end.is_ok(), "the connection hangs after {bytes:?}");
     }
     scene.is_unharmed().await;
@@ -147,7 +147,7 @@ async fn conversations_with_something_wrong_in_them_harm_nobody() {
         client.send_raw(&bytes).await;
         client.half_close().await;
         // What it is told is a conversation, whatever it said.
-        let end = timeout(Duration::from_secs(10), client.expect_closed()).await;
+        let end = timeout(shardway_tests::PATIENCE, client.expect_closed()).await;
         assert!(end.is_ok(), "the connection hangs after {bytes:?}");
     }
     scene.is_unharmed().await;

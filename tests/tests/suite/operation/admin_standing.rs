@@ -126,7 +126,7 @@ async fn who_keeps_a_server_gets_another_ones_while_a_pause_waits() {
             lines(&app, &begun).await;
             let paused = tokio::spawn(async move { lines(&pauser, "PAUSE").await });
             is_now(&admin, "paused").await;
-            let answer = tokio::time::timeout(std::time::Duration::from_secs(10), value(&app, &first)).await;
+            let answer = tokio::time::timeout(shardway_tests::PATIENCE, value(&app, &first)).await;
             assert_eq!(answer.expect("an answer"), "0", "{mode}: {first}");
             assert!(!paused.is_finished());
             drop(app);

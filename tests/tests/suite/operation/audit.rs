@@ -1,7 +1,6 @@
 //! The audit log: a line for each statement that changes data, written before its client is told that it is done.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 use shardway_tests::{Param, Proxy, RawClient, SharedWorld, World};
@@ -414,7 +413,7 @@ async fn while_the_log_cannot_be_written_nothing_is_written_and_reads_go_on() {
     // Mended, nobody waits, and no line is missing.
     std::fs::remove_file(&path).unwrap();
     proxy.sighup();
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    tokio::time::timeout(shardway_tests::PATIENCE, waiting).await.unwrap().unwrap();
     lines(&second, &format!("DELETE FROM t WHERE user_id = {key}")).await;
     assert_eq!(
         briefs(&read(&path)),

@@ -189,11 +189,7 @@ async fn cache_rules_are_taken_and_given_up() {
     let _alone = ALONE.lock().await;
     let proxy = WORLD.another_proxy();
     let client = proxy.connect("app").await;
-    let hits = || {
-        let (_, text) = proxy.http_get("/metrics");
-        let line = text.lines().find(|line| line.starts_with("shardway_queries_total{tier=\"cached\"}"));
-        line.and_then(|line| line.rsplit(' ').next()).map_or(0, |n| n.parse::<u64>().unwrap())
-    };
+    let hits = || proxy.metric("shardway_queries_total{tier=\"cached\"}");
     let read = format!("SELECT * FROM t WHERE user_id = {}", key_on(0, 2));
     let read_twice = async || {
         let before = hits();

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use shardway_tests::{DATABASE, PASSWORD, Proxy, SharedWorld, World};
@@ -141,7 +140,7 @@ fn config(port: u16, directory: Option<&PathBuf>) -> Config {
         None => config.host("127.0.0.1"),
     };
     config.port(port).user("app").password(PASSWORD).dbname(DATABASE);
-    config.connect_timeout(Duration::from_secs(10));
+    config.connect_timeout(shardway_tests::PATIENCE);
     config
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use shardway_shardmap::{CanonicalKey, Function, ShardMap};
-use shardway_tests::{Proxy, World};
+use shardway_tests::{PATIENCE, Proxy, World};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
@@ -12,7 +12,7 @@ pub const SCHEMA: &str = "CREATE TABLE t (user_id int PRIMARY KEY, name text)";
 
 /// As the harness' `eventually`, for tests that have work going on meanwhile.
 pub async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(seen) = look().await {
             return seen;
@@ -157,4 +157,11 @@ pub async fn log_all_in_as(proxy: &Proxy, user: &str, password: &str) {
         database.insert("password".to_owned(), password.into());
     });
     reload(proxy).await;
+}
+
+/// Clients by worker, as /metrics has them.
+pub fn clients_by_worker(proxy: &Proxy) -> Vec<usize> {
+    let (_, text) = proxy.http_get("/metrics");
+    let counts = text.lines().filter_map(|line| line.strip_prefix("shardway_worker_clients{"));
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
 }

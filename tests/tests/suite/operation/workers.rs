@@ -2,23 +2,16 @@
 
 use shardway_tests::{Proxy, SharedWorld, World};
 
-use super::support::{SCHEMA, lines, soon, value};
+use super::support::{SCHEMA, clients_by_worker, lines, soon, value};
 
 const TWO: &str = "[server]\nworker_threads = 2\nworker_use = 'auto'";
 const TWO_IN_USE: &str = "[server]\nworker_threads = 2\nworker_use = 'all'";
 
 static WORLD: SharedWorld = SharedWorld::new(|| World::builder().shards(2).schema(SCHEMA).start());
 
-/// Clients by worker, as /metrics has them.
-fn clients(proxy: &Proxy) -> Vec<usize> {
-    let (_, text) = proxy.http_get("/metrics");
-    let counts = text.lines().filter_map(|line| line.strip_prefix("shardway_worker_clients{"));
-    counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
-}
-
 async fn clients_are(proxy: &Proxy, wanted: &[usize]) {
     let what = format!("{wanted:?} clients by worker");
-    soon(&what, async || (clients(proxy) == wanted).then_some(())).await;
+    soon(&what, async || (clients_by_worker(proxy) == wanted).then_some(())).await;
 }
 
 #[tokio::test]
@@ -77,7 +70,7 @@ async fn a_client_in_a_transaction_moves_when_that_is_over() {
     for client in [&first, &second] {
         assert_eq!(value(client, "SELECT current_setting('app.mark')").await, "here");
     }
-    assert_eq!(clients(&proxy).first(), Some(&2));
+    assert_eq!(clients_by_worker(&proxy).first(), Some(&2));
     for client in [&first, &second] {
         lines(client, "COMMIT").await;
     }

@@ -41,7 +41,7 @@ async fn go_round(proxy: &Proxy, clients: &mut [RawClient]) {
 }
 
 async fn soon_said(raw: &mut RawClient) -> Reply {
-    timeout(Duration::from_secs(10), raw.recv_until_ready()).await.expect("it waits for ever")
+    timeout(shardway_tests::PATIENCE, raw.recv_until_ready()).await.expect("it waits for ever")
 }
 
 #[tokio::test]

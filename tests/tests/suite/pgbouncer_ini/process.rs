@@ -207,7 +207,7 @@ impl Process {
 
     #[track_caller]
     pub fn wait_exit(&self) -> ExitStatus {
-        let ended = must("waiting for shardway", self.daemon().wait(std::time::Duration::from_secs(10)));
+        let ended = must("waiting for shardway", self.daemon().wait(shardway_tests::PATIENCE));
         ended.unwrap_or_else(|| panic!("shardway did not end; its log:\n{}", self.log()))
     }
 

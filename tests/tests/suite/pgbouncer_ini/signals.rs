@@ -1,7 +1,5 @@
 //! Signals with PgBouncer's meaning.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::usual;
@@ -26,7 +24,7 @@ async fn usr1_pauses_and_usr2_resumes() {
     })
     .await;
     process.signal(libc::SIGUSR2);
-    let answer = timeout(Duration::from_secs(10), waiting).await.expect("it goes on").unwrap();
+    let answer = timeout(shardway_tests::PATIENCE, waiting).await.expect("it goes on").unwrap();
     assert_eq!(answer, "2");
     assert_eq!(paused().await, "no");
 }

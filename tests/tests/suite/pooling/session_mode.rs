@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use shardway_tests::{Proxy, RawClient, Reply, SharedWorld, World};
+use shardway_tests::{RawClient, Reply, SharedWorld, World};
 use tokio::sync::Mutex;
 
-use crate::operation::support::{at_rest, key_on, pooled, soon};
+use crate::operation::support::{at_rest, clients_by_worker, key_on, pooled, soon};
 use crate::protocol::{ask, code, same_on, value};
 
 const SCHEMA: &str = "
@@ -237,13 +237,6 @@ async fn a_client_has_a_server_of_each_shard_that_it_touched() {
     at_rest(&admin).await;
 }
 
-/// Clients by worker, as /metrics has them.
-fn clients(proxy: &Proxy) -> Vec<usize> {
-    let (_, text) = proxy.http_get("/metrics");
-    let counts = text.lines().filter_map(|line| line.strip_prefix("shardway_worker_clients{"));
-    counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
-}
-
 #[tokio::test]
 async fn servers_move_to_another_worker_with_their_client() {
     let _alone = ALONE.lock().await;
@@ -261,7 +254,7 @@ async fn servers_move_to_another_worker_with_their_client() {
     }
     proxy.reconfigure(&workers("all"));
     proxy.sighup();
-    soon("a client on each worker", async || (clients(&proxy) == [1, 1]).then_some(())).await;
+    soon("a client on each worker", async || (clients_by_worker(&proxy) == [1, 1]).then_some(())).await;
     for (n, raw) in all_of_them.iter_mut().enumerate() {
         assert_eq!(one(raw, "SELECT a FROM mine").await, n.to_string());
         assert_eq!(pid(raw).await, pids[n]);

@@ -1,6 +1,6 @@
 //! Cancel requests reach what works for their client, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shardway_tests::{RawClient, World};
 use tokio_postgres::NoTls;
@@ -15,7 +15,7 @@ async fn running(world: &World, what: &str, count: usize) {
     }
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
                AND pid <> pg_backend_pid() AND position($1 in query) > 0";
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + shardway_tests::PATIENCE;
     loop {
         let mut seen = 0;
         for client in &clients {

@@ -1,6 +1,6 @@
 //! What is large passes through in pieces: Shardway's own memory stays small.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use shardway_tests::{Param, RawClient, SharedWorld, World};
 
@@ -126,7 +126,7 @@ async fn a_client_that_does_not_read_costs_no_memory_and_holds_up_nobody() {
             assert_eq!(ask(&mut busy, "SELECT 'alive'").await.texts(), [[Some("alive")]]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), blocked).await.expect("the server waits for the client");
+    tokio::time::timeout(shardway_tests::PATIENCE, blocked).await.expect("the server waits for the client");
     let grown = peak_memory() - before;
     assert!(grown < 4 * MIB, "it grew by {grown} bytes");
     assert_eq!(count(&mut idle, b'D').await.0, 100_000);

@@ -83,9 +83,7 @@ fn detail(reply: &Reply) -> String {
 }
 
 fn count(proxy: &Proxy) -> u64 {
-    let text = proxy.http_get("/metrics").1;
-    let line = text.lines().find(|line| line.starts_with("shardway_deadlocks_total "));
-    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("the metric is there")
+    proxy.metric("shardway_deadlocks_total")
 }
 
 #[tokio::test]

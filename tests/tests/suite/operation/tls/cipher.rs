@@ -4,7 +4,6 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::Arc,
-    time::Duration,
 };
 
 use rustls::{
@@ -29,7 +28,7 @@ impl Cipher {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let session = ClientConnection::new(Arc::new(config), ServerName::try_from("127.0.0.1").unwrap());
         let mut socket = TcpStream::connect(("127.0.0.1", secured.proxy.port()))?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        socket.set_read_timeout(Some(shardway_tests::PATIENCE))?;
         if !direct {
             socket.write_all(&[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f])?;
             let mut answer = [0];

@@ -1,7 +1,9 @@
 //! The cache in front of one server alone, where no key is looked for: lookups are kept by table, and every write that may
 //! have changed one is seen.
 
-use shardway_tests::{RawClient, Reply, SharedWorld, World};
+use shardway_tests::{SharedWorld, World};
+
+use super::run;
 
 const CONFIG: &str = "
 [cache]
@@ -42,17 +44,9 @@ static WORLD: SharedWorld = SharedWorld::new(|| World::builder().schema(SCHEMA).
 /// Tests that count hits must not run side by side.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-async fn run(client: &mut RawClient, sql: &str) -> Reply {
-    let reply = client.query(sql).recv_until_ready().await;
-    assert!(reply.error().is_none(), "{sql}: {:?}", reply.error());
-    reply
-}
-
 /// Answers from the cache so far.
 fn hits() -> u64 {
-    let (_, text) = WORLD.proxy().http_get("/metrics");
-    let line = text.lines().find(|l| l.starts_with("shardway_queries_total{tier=\"cached\"}"));
-    line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse().ok()).expect("the counter is there")
+    super::hits(WORLD.proxy())
 }
 
 const READ: &str = "SELECT name FROM item WHERE user_id = 1";

@@ -1,7 +1,9 @@
 //! The cache where it could be misled: tables that are written under another name, questions that only look alike, and
 //! clients that mean harm.
 
-use shardway_tests::{Param, RawClient, Reply, SharedWorld, World};
+use shardway_tests::{Param, SharedWorld, World};
+
+use super::{hits, run};
 
 const CONFIG: &str = "
 [cache]
@@ -45,27 +47,14 @@ static WORLD: SharedWorld = SharedWorld::new(|| {
     world
 });
 
-async fn run(client: &mut RawClient, sql: &str) -> Reply {
-    let reply = client.query(sql).recv_until_ready().await;
-    assert!(reply.error().is_none(), "{sql}: {:?}", reply.error());
-    reply
-}
-
-/// Answers from the cache so far.
-fn hits(world: &World) -> u64 {
-    let (_, text) = world.proxy().http_get("/metrics");
-    let line = text.lines().find(|l| l.starts_with("shardway_queries_total{tier=\"cached\"}"));
-    line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse().ok()).expect("the counter is there")
-}
-
 /// A read that is answered from the cache, a write, and what the read must say then.
 async fn sees(read: &str, write: &[&str], expected: &str) {
     let (mut writer, mut reader) = (WORLD.raw("app").await, WORLD.raw("app").await);
-    let before = hits(&WORLD);
+    let before = hits(WORLD.proxy());
     for _ in 0..3 {
         run(&mut reader, read).await;
     }
-    assert!(hits(&WORLD) > before, "{read} is cached");
+    assert!(hits(WORLD.proxy()) > before, "{read} is cached");
     for write in write {
         run(&mut writer, write).await;
     }
