@@ -68,6 +68,11 @@ impl Buffer {
         &self.data[self.start..self.end]
     }
 
+    /// The same, to be changed where it stands.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
+    }
+
     /// Bytes in it.
     pub fn len(&self) -> usize {
         self.end - self.start
@@ -85,6 +90,23 @@ impl Buffer {
         if self.start >= self.end {
             self.release();
         }
+    }
+
+    /// Takes `n` bytes out at `at`.
+    pub fn cut(&mut self, at: usize, n: usize) {
+        debug_assert!(at + n <= self.len());
+        let behind = self.start + at + n;
+        self.data.copy_within(behind..self.end, self.start + at);
+        self.end -= n;
+        self.release();
+    }
+
+    /// Puts bytes in at `at`.
+    pub fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let end = self.len();
+        debug_assert!(at <= end);
+        self.extend(bytes);
+        self.filled_mut()[at..].rotate_right(bytes.len());
     }
 
     /// Gives the storage back when nothing is in it.
@@ -192,6 +214,22 @@ mod tests {
         assert_eq!(buffer.filled(), b"abc");
         buffer.consume(3);
         assert_eq!(buffer.data.len(), 0);
+    }
+
+    #[test]
+    fn bytes_are_taken_out_and_put_in_where_they_stand() {
+        let mut buffer = Buffer::default();
+        buffer.extend(b"..abcdef");
+        buffer.consume(2);
+        buffer.cut(1, 2);
+        assert_eq!(buffer.filled(), b"adef");
+        buffer.insert(2, b"xyz");
+        assert_eq!(buffer.filled(), b"adxyzef");
+        buffer.insert(7, b"!");
+        buffer.insert(0, b"?");
+        assert_eq!(buffer.filled(), b"?adxyzef!");
+        buffer.cut(0, 9);
+        assert_eq!((buffer.filled(), buffer.data.len()), (&b""[..], 0));
     }
 
     proptest! {

@@ -7,11 +7,12 @@ pub mod effects;
 pub mod items;
 mod queries;
 mod sequences;
+pub mod types;
 pub mod views;
 
 use crate::control::{Control, explain};
 use crate::server::{RunError, ServerConn, TextRow};
-use queries::{FOREIGN_KEYS, FUNCTIONS, LINKS, RELATIONS, REWRITTEN, UNIQUE};
+use queries::{FOREIGN_KEYS, FUNCTIONS, LINKS, PARTITION_KEYS, RELATIONS, REWRITTEN, UNIQUE};
 pub use sequences::{Sequence, SequenceUse, read_sequences};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -91,6 +92,8 @@ pub struct Catalog {
     pub foreign_keys: Vec<ForeignKey>,
     /// Columns that triggers may give other values before a row is stored; an empty name stands for the whole row.
     pub rewritten: Vec<(Name, String)>,
+    /// Columns that say which partition a row is in, of each table that has partitions; an empty name stands for any.
+    pub partition_keys: Vec<(Name, String)>,
     /// Columns whose values come from sequences.
     pub sequence_uses: Vec<SequenceUse>,
     /// Sequences that are known to give no value on more than one shard; filled in by who has asked all of them.
@@ -149,6 +152,8 @@ impl Catalog {
         self.barriers.extend(other.barriers.into_iter().filter(|b| wanted(&b.table)));
         self.rewritten.retain(|(table, _)| !wanted(table));
         self.rewritten.extend(other.rewritten.into_iter().filter(|(table, _)| wanted(table)));
+        self.partition_keys.retain(|(table, _)| !wanted(table));
+        self.partition_keys.extend(other.partition_keys.into_iter().filter(|(table, _)| wanted(table)));
         self.foreign_keys.retain(|k| !wanted(&k.table));
         self.foreign_keys.extend(other.foreign_keys.into_iter().filter(|k| wanted(&k.table)));
         self.sequence_uses.retain(|u| !wanted(&u.table));
@@ -277,6 +282,9 @@ pub async fn read_from(source: &mut impl Source) -> Result<Catalog, String> {
     }
     for mut row in source.rows(REWRITTEN).await? {
         catalog.rewritten.push((name(&mut row, 0), text(&mut row, 2)));
+    }
+    for mut row in source.rows(PARTITION_KEYS).await? {
+        catalog.partition_keys.push((name(&mut row, 0), text(&mut row, 2)));
     }
     catalog.sequence_uses = sequences::read_uses(source).await?;
     (catalog.effects, catalog.bodies) = effects::read(source).await?;

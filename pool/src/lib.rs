@@ -22,6 +22,7 @@ mod lent;
 mod limits;
 pub mod login;
 pub mod lookup;
+pub mod oids;
 mod pause;
 pub mod pool;
 pub mod prepared;

@@ -176,11 +176,7 @@ impl ServerConn {
 
     /// Whether the next client may have it: nothing asked and unanswered, nothing open, nothing left over.
     pub fn is_clean(&self) -> bool {
-        self.status == b'I'
-            && self.outstanding == 0
-            && !self.claimed
-            && self.wire.input.is_empty()
-            && self.wire.output.is_empty()
+        self.status == b'I' && self.outstanding == 0 && !self.claimed && self.wire.is_through()
     }
 
     /// Looks, without a system call where nothing came, whether an idle server said something: a notice or a
@@ -316,6 +312,7 @@ impl ServerConn {
     pub fn forget_statements(&mut self) {
         self.prepared = PreparedSet::default();
         self.unnamed = None;
+        self.wire.forget_statements();
     }
 
     /// Sends what was written, and reads to the last ReadyForQuery: the RowDescription's body, if there is one. Errors: as

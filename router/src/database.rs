@@ -1,11 +1,16 @@
 //! One database as clients see it: its shard groups, its schema, and the plans made with it.
 
+use crate::error::ClientError;
+use crate::oids::{ByShard, TypeMaps};
 use crate::plan::ddl::checks::Read;
 use crate::plan::ddl::interleave;
 use crate::plan_cache::Planning;
 use crate::proxy::User;
 use crate::schema::placing::Placing;
+use crate::schema::turned::Turned;
 use crate::schema::{GroupId, Schema, ShardRef};
+use crate::two_phase::door::Door;
+use crate::two_phase::rooms::Site;
 use crate::two_phase::{TwoPhase, gid, resolver};
 use arc_swap::ArcSwap;
 use shardway_config as config;
@@ -16,6 +21,7 @@ use shardway_pool::tls::Connector;
 use shardway_pool::{Credential, Login, Logins, Lookup, ServerAddress};
 use shardway_shardmap::{Function, MapError, RangeEntry, ShardId, ShardMap};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -51,9 +57,17 @@ pub struct Database {
     planning: ArcSwap<Planning>,
     /// What the planning was made of.
     read: ArcSwap<Read>,
+    /// What names have stood for.
+    turned: Arc<std::sync::Mutex<Turned>>,
     /// How sequences stood on each shard when it was asked last.
     sequences: std::sync::Mutex<HashMap<ShardRef, Sequences>>,
     unlisted: config::UnlistedTables,
+    /// What each shard has of types.
+    pub(crate) types: std::sync::Mutex<ByShard>,
+    /// What that means for clients.
+    pub(crate) type_maps: ArcSwap<TypeMaps>,
+    /// Whether it means anything, or is not known.
+    pub(crate) translates: std::sync::atomic::AtomicBool,
     /// Transactions that several of its servers commit together.
     pub two_phase: Arc<TwoPhase>,
     control_logins: Logins,
@@ -62,11 +76,12 @@ pub struct Database {
     /// How configured users log in.
     logins: HashMap<String, Login>,
     lookups: std::sync::Mutex<Vec<(Asker, Lookup)>>,
-    refreshing: tokio::sync::Mutex<Option<Instant>>,
+    pub(crate) refreshing: tokio::sync::Mutex<Option<Instant>>,
     schema_read: std::sync::atomic::AtomicBool,
     replaced: std::sync::atomic::AtomicBool,
     watchers: std::sync::Mutex<JoinSet<()>>,
     namesakes: std::sync::OnceLock<Vec<String>>,
+    door: std::sync::OnceLock<Arc<Door>>,
 }
 
 impl Database {
@@ -109,8 +124,12 @@ impl Database {
             maps,
             planning: ArcSwap::from_pointee(Planning::new(schema)),
             read: ArcSwap::default(),
+            turned: old.map(|old| old.turned.clone()).unwrap_or_default(),
             sequences: std::sync::Mutex::default(),
             unlisted: whole.routing.unlisted_tables,
+            types: std::sync::Mutex::default(),
+            type_maps: ArcSwap::default(),
+            translates: std::sync::atomic::AtomicBool::new(false),
             two_phase: old.map(|old| old.two_phase.clone()).unwrap_or_default(),
             controls: Vec::new(),
             logins: users.iter().map(|(name, user)| (name.clone(), login(user))).collect(),
@@ -121,8 +140,13 @@ impl Database {
             replaced: std::sync::atomic::AtomicBool::new(false),
             watchers: std::sync::Mutex::default(),
             namesakes: std::sync::OnceLock::new(),
+            door: std::sync::OnceLock::new(),
         };
         let controls = this.control_connections();
+        if let Some(old) = old {
+            this.carry_types(old);
+        }
+        this.translates.store(this.is_sharded(), std::sync::atomic::Ordering::Relaxed);
         let this = Arc::new(Self { controls, ..this });
         this.watch(whole.routing.health_check_interval);
         Ok(this)
@@ -303,6 +327,39 @@ impl Database {
         })
     }
 
+    /// Where its transactions over several servers become visible, and those of others of `all` that have servers in common
+    /// with it, directly or by way of others. `all` are those of one configuration.
+    pub fn door(&self, all: &HashMap<String, Arc<Self>>) -> &Arc<Door> {
+        self.door.get_or_init(|| {
+            let mut met: Vec<&str> = vec![self.name.as_str()];
+            let mut next = 0;
+            while let Some(database) = met.get(next).map(|name| all.get(*name)) {
+                next += 1;
+                for name in database.into_iter().flat_map(|database| database.namesakes(all)) {
+                    if !met.contains(&&**name) {
+                        met.push(name);
+                    }
+                }
+            }
+            // The same one for all of them.
+            let first = met.into_iter().min().and_then(|name| all.get(name));
+            first.map_or(&self.two_phase, |database| &database.two_phase).door.clone()
+        })
+    }
+
+    /// What tells the databases of shards from others', whichever of their servers takes writes.
+    pub fn sites(&self, shards: &[ShardRef]) -> Vec<Site> {
+        let site = |shard: &ShardRef| {
+            let mut hasher = std::collections::hash_map::DefaultHasher::new();
+            if let Some(server) = self.shard(*shard).servers.first() {
+                let address = &server.address;
+                (&address.host, address.port, &address.dbname).hash(&mut hasher);
+            }
+            Site(hasher.finish())
+        };
+        shards.iter().map(site).collect()
+    }
+
     /// Reads the schema, as often as it takes while the database is configured.
     pub async fn read_schema(self: Arc<Self>) {
         let mut pause = Duration::from_millis(100);
@@ -370,12 +427,8 @@ impl Database {
             tokio::time::sleep(pause).await;
         }
         *last = Some(Instant::now());
-        let mut catalogs = Vec::with_capacity(self.groups.len());
-        for (number, group) in self.groups.iter().enumerate() {
-            let mut catalog = self.read_catalog(group).await?;
-            self.adopt_locals(number, &mut catalog).await;
-            catalogs.push(catalog);
-        }
+        let (catalogs, ()) = tokio::join!(self.read_catalogs(), self.read_types());
+        let catalogs = catalogs?;
         let mut read = self.lower(catalogs);
         if self.prove_sequences(&mut read).await {
             read = self.lower(read.catalogs);
@@ -394,11 +447,39 @@ impl Database {
         tracing::info!(database = self.name, tables = read.schema.tables().count(), "schema read");
         // The same schema keeps its plans, and every client's prepared statements theirs.
         if self.planning.load().schema != read.schema {
+            self.note_names(&read.schema);
             self.planning.store(Arc::new(Planning::new(read.schema.clone())));
         }
         self.read.store(Arc::new(read));
         self.schema_read.store(true, std::sync::atomic::Ordering::Release);
         Ok(())
+    }
+
+    /// A schema that holds from now on, or will when its transaction commits.
+    pub fn note_names(&self, schema: &Schema) {
+        self.turned.lock().unwrap_or_else(std::sync::PoisonError::into_inner).note(schema);
+    }
+
+    /// Refuses to run what was planned then and has waited for a server, if its names may stand for other tables by now.
+    pub fn check_names(&self, planned: Instant) -> Result<(), ClientError> {
+        let turned = self.turned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !turned.since(planned) {
+            return Ok(());
+        }
+        let message = "a table was replaced by one of another kind, or with another sharding key, while the statement \
+                       waited for a server";
+        Err(ClientError::error("40001", message).hint("Send it again."))
+    }
+
+    /// The catalog of each group, with the tables that its shards have for themselves.
+    async fn read_catalogs(&self) -> Result<Vec<Catalog>, String> {
+        let mut catalogs = Vec::with_capacity(self.groups.len());
+        for (number, group) in self.groups.iter().enumerate() {
+            let mut catalog = self.read_catalog(group).await?;
+            self.adopt_locals(number, &mut catalog).await;
+            catalogs.push(catalog);
+        }
+        Ok(catalogs)
     }
 
     /// What catalogs of its groups mean.

@@ -88,6 +88,8 @@ struct Notes {
     /// When the last transaction began that was on several shards.
     spans: AtomicU64,
     prepared: AtomicUsize,
+    /// Cancel requests that came for it.
+    cancels: AtomicUsize,
 }
 
 /// A client's handle.
@@ -275,6 +277,17 @@ impl ClientHandle {
 
     fn verdict(&self) -> MutexGuard<'_, Option<Verdict>> {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cancel request came for it.
+    pub fn is_cancelled(&self) {
+        self.notes.cancels.fetch_add(1, AcqRel);
+        self.wake();
+    }
+
+    /// How many have come.
+    pub fn cancels(&self) -> usize {
+        self.notes.cancels.load(Acquire)
     }
 
     /// It waits for a server.

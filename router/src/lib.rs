@@ -29,6 +29,7 @@ pub mod log;
 pub mod merge;
 pub mod metrics;
 pub mod notify;
+pub mod oids;
 mod pid_file;
 pub mod plan;
 pub mod plan_cache;

@@ -482,6 +482,7 @@ impl Proxy {
 
     async fn cancel_all_of(&self, handle: &ClientHandle) {
         let pending: Vec<_> = handle.targets().iter().map(|target| target.announce()).collect();
+        handle.is_cancelled();
         let timeout = self.world().config.pool.cancel_wait_timeout;
         // Side by side: a server that can't be reached must not keep the others at work.
         let sent: Vec<_> = pending.into_iter().map(|cancel| tokio::spawn(cancel.send(timeout))).collect();

@@ -3,6 +3,7 @@
 pub mod effects;
 mod families;
 pub mod placing;
+pub mod turned;
 pub mod views;
 
 use shardway_config::{Database, Group, TableKind as Entry, TableName, UnlistedTables};

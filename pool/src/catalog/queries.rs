@@ -137,3 +137,41 @@ WHERE NOT g.tgisinternal AND (g.tgtype & 3) = 3 AND ",
     "
 ORDER BY 1, 2, 3"
 );
+
+/// A row for each column that a partition is chosen by; the name is empty for an expression.
+pub(super) const PARTITION_KEYS: &str = concat!(
+    "
+SELECT n.nspname, t.relname, coalesce(a.attname, '')
+FROM pg_catalog.pg_partitioned_table p
+JOIN pg_catalog.pg_class t ON t.oid = p.partrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+CROSS JOIN LATERAL generate_series(0, p.partnatts - 1) k
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[k] AND a.attnum > 0
+WHERE ",
+    users_schemas!("n"),
+    "
+ORDER BY n.nspname, t.relname, k"
+);
+
+/// A row for each type and each relation. The multirange of a range is read from JSON: Postgres 13 has none.
+pub(super) const TYPES: &str = concat!(
+    "
+SELECT n.nspname, coalesce(e.typname, t.typname), e.oid IS NOT NULL, t.oid,
+       CASE WHEN e.oid IS NOT NULL THEN 'a' ELSE t.typtype::text END,
+       CASE WHEN e.oid IS NOT NULL THEN e.oid WHEN t.typtype = 'd' THEN t.typbasetype
+            WHEN t.typtype = 'r' THEN r.rngsubtype ELSE m.of_range END
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
+LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
+LEFT JOIN (SELECT x.rngtypid AS of_range, (pg_catalog.to_jsonb(x) ->> 'rngmultitypid')::pg_catalog.oid AS multi
+           FROM pg_catalog.pg_range x) m ON m.multi = t.oid
+WHERE t.oid >= 16384 AND t.typtype <> 'p' AND ",
+    users_schemas!("n"),
+    "
+UNION ALL
+SELECT n.nspname, c.relname, false, c.oid, 'R', NULL
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid >= 16384 AND c.relkind IN ('r','p','v','m','f') AND ",
+    users_schemas!("n")
+);

@@ -3,9 +3,11 @@
 mod alone;
 mod around;
 mod catalogs;
+mod clocked;
 mod explained;
 mod feeds;
 mod fields;
+mod groups;
 mod locks;
 mod sequences;
 mod spelled;
@@ -13,6 +15,7 @@ mod temporary;
 mod views;
 mod with;
 
+use super::as_of::Naming;
 use super::facts::Facts;
 use super::listed::Listed;
 use super::pin::{Pin, Places};
@@ -20,7 +23,7 @@ use super::query::{Analyzer, Ctes, Found, Named, is_row_by_row};
 use super::scope::relation_name;
 use super::set_config::setting_call;
 use super::traits::{Traits, advisory, looks_into_catalog, reads_by_text};
-use super::{Access, Across, Plan, Refusal, Route, Tier, dml, gather, scatter, spread};
+use super::{Access, Across, Clocked, Plan, Refusal, Route, Tier, dml, gather, scatter, spread};
 use crate::schema::{GroupId, Kind, Schema, ShardRef};
 use crate::sql::command::Command;
 use crate::sql::scan::Scan;
@@ -63,6 +66,11 @@ pub fn plan(schema: &Schema, path: &[String], text: &str, scan: &Scan) -> Plan {
     Plan { plain, shareable, unpreparable, ..planned }
 }
 
+/// The cursor of `WHERE CURRENT OF`, if a text has that.
+pub fn cursor_of(text: &str) -> Option<String> {
+    spelled::without_current_of(text).map(|(_, cursor)| cursor)
+}
+
 struct Builder<'a> {
     schema: &'a Schema,
     path: &'a [String],
@@ -86,6 +94,7 @@ impl Builder<'_> {
             setting: None,
             setval: None,
             listed: None,
+            clocked: None,
             current_of: None,
             forbidden: false,
             plain: false,
@@ -187,6 +196,14 @@ impl Builder<'_> {
                 return Builder { text: &text, scan: &scan, ..*self }.plan(&command);
             }
         }
+        if let (false, Some((text, tables))) = (self.schema.is_unsharded(), spelled::without_only(self.text))
+            && tables.iter().all(|(schema, name)| self.has_no_heirs(schema.as_deref(), name))
+        {
+            let mut scan = Scan::default();
+            if scan.run(&text).is_ok() {
+                return Builder { text: &text, scan: &scan, ..*self }.planned(command);
+            }
+        }
         if let Some(text) = spelled::tables_as_selects(self.text) {
             let mut scan = Scan::default();
             if scan.run(&text).is_ok() {
@@ -203,7 +220,21 @@ impl Builder<'_> {
             Err(_) if self.schema.is_unsharded() => return Ok(self.unparsed(command)),
             Err(refusal) => return self.of_catalogs(&command).ok_or(refusal),
         };
+        if let (false, Statement::Insert(insert)) = (self.schema.is_unsharded(), &statement)
+            && spread::text::overrides_users_values(self.text)
+            && let sqlparser::ast::TableObject::TableName(name) = &insert.table
+            && let Some((schema, name)) = relation_name(name)
+            && let Some(table) = self.schema.find(self.path, schema.as_deref(), &name)
+        {
+            dml::check_overriding(self.schema.as_read(table))?;
+        }
         self.statement(command, &statement)
+    }
+
+    /// Whether it is a table that shares its rows with no other: then ONLY says nothing.
+    fn has_no_heirs(&self, schema: Option<&str>, name: &str) -> bool {
+        let table = self.schema.find(self.path, schema, name);
+        table.is_some_and(|table| table.family.is_none() && !matches!(table.kind, Kind::View(_)))
     }
 
     /// UPDATE or DELETE of the row that a cursor stands at: where the cursor is.
@@ -234,6 +265,7 @@ impl Builder<'_> {
         plan.leaves = traits.leaves;
         plan.unknown = found.unknown.clone();
         plan.writes.extend(written.table);
+        plan.clocked = Naming::of(&statement, self.text).told().map(Clocked::Text);
         plan.current_of = Some(cursor.into());
         Ok(plan)
     }
@@ -306,6 +338,7 @@ impl Builder<'_> {
         }
         if let (Statement::Query(query), false) = (statement, written.parts.is_empty()) {
             self.route_with(&mut plan, query, &analyzer, &traits, written)?;
+            plan.clocked = Naming::of(statement, self.text).told().map(Clocked::Text);
             plan.listed = self.listed(access, statement);
             return Ok(plan);
         }
@@ -350,6 +383,9 @@ impl Builder<'_> {
         written.on_one |= written.table.as_ref().is_some_and(|table| table.of_view.is_some());
         let writes_reference = written.table.as_ref().is_some_and(|t| matches!(t.kind, Kind::Reference(_)));
         self.check_functions(traits, found, writes_reference)?;
+        if self.over_groups(plan, statement, analyzer, traits)? {
+            return Ok(());
+        }
         let group = one_group(found)?;
         if traits.locks {
             super::views::check_locks(found)?;
@@ -448,6 +484,7 @@ impl Builder<'_> {
             }
             _ => {}
         }
+        plan.clocked = self.clocked(plan, statement, || spread(&written));
         Ok(())
     }
 
@@ -514,9 +551,13 @@ impl Builder<'_> {
             Some(pin)
         };
         let pins = found.named.iter().map(settled).collect();
-        let context =
-            gather::Context { schema: self.schema, text: self.text, scan: self.scan, found, traits };
-        context.plan(query, group, at, pins).map(|gather| Across::Gather(Arc::new(gather)))
+        let gather = self.gathering(found, traits).plan(query, group, at, pins)?;
+        Ok(Across::Gather(Arc::new(gather)))
+    }
+
+    /// What planning a gather needs to know.
+    fn gathering<'a>(&'a self, found: &'a Found, traits: &'a Traits) -> gather::Context<'a> {
+        gather::Context { schema: self.schema, text: self.text, scan: self.scan, found, traits }
     }
 
     /// A write that several shards run.
@@ -598,9 +639,7 @@ fn one_group(found: &Found) -> Result<GroupId, Refusal> {
     match (groups.next(), groups.next()) {
         (None, _) => Ok(GroupId(0)),
         (Some(&group), None) => Ok(GroupId(group)),
-        _ => {
-            Err(Refusal::unsupported("a statement over tables of several shard groups is not supported yet"))
-        }
+        _ => Err(Refusal::unsupported("writing beside tables of another shard group is not supported")),
     }
 }
 

@@ -7,14 +7,17 @@
 mod aggregates;
 mod keys;
 mod order;
-mod types;
+pub(super) mod types;
 
 use super::Refusal;
+use super::as_of::AsOf;
 use super::facts::Node;
+use super::listed::Splice;
 use super::query::direct_queries;
 use super::rewrite::Clauses;
 use super::scatter::{Context, Count, item_expr, time_dependent};
 use super::scope::folded;
+use super::spread::clock::Frozen;
 use crate::combine::{Aggregate, Shape};
 use crate::schema::GroupId;
 use keys::Key;
@@ -35,12 +38,21 @@ pub struct Combine {
     pub limit: Option<Count>,
     /// Rows to skip.
     pub offset: Option<Count>,
+    /// What it needs of the clock.
+    pub clock: Option<AsOf>,
+    /// What the shards' statement has put in.
+    pub splice: Splice,
 }
 
 impl Combine {
-    /// The shards' statement as a Query message.
-    pub fn message(&self) -> &[u8] {
-        &self.query
+    /// The shards' statement with the clock told, and where that is.
+    pub fn told_sql(&self, frozen: Option<&Frozen>) -> (String, Vec<Splice>) {
+        let text = self.text();
+        let sql = String::from_utf8_lossy(text.strip_suffix(b"\0").unwrap_or(text));
+        match self.clock.zip(frozen) {
+            Some((clock, frozen)) => clock.told(&sql, frozen),
+            None => (sql.into_owned(), Vec::new()),
+        }
     }
 
     /// The shards' statement, with a zero behind it.
@@ -95,7 +107,8 @@ impl Context<'_> {
             aggregates: making.aggregates,
             order,
         };
-        Ok(Combine { group: self.group, query: message(&sql), shape, limit, offset })
+        let (clock, splice) = (self.clock(query)?, making.clauses.splice(&making.hidden));
+        Ok(Combine { group: self.group, query: message(&sql), shape, limit, offset, clock, splice })
     }
 
     fn check_combined(&self, query: &Query, select: &Select) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ use crate::copy::{Format, KeyField};
 use crate::schema::{GroupId, Kind, Schema, Table};
 pub use options::{Columns, Options, lower};
 use shardway_pool::catalog::Column;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A COPY that more than one shard runs.
@@ -29,8 +30,10 @@ pub enum CopyPlan {
     Rows {
         /// How it runs.
         across: Across,
-        /// The format.
-        format: Format,
+        /// The format. Errors: what to say if the servers know these options.
+        format: Result<Format, Refusal>,
+        /// With options: the text with another query in the place of the client's, and where, for a server to look at.
+        looks: Option<(String, Splice)>,
     },
 }
 
@@ -124,6 +127,31 @@ impl CopyPlan {
     }
 }
 
+/// COPY of a query's rows out of several shards. `text` has the query at `place`.
+pub fn rows(
+    across: Across,
+    text: &str,
+    place: Range<usize>,
+    options: &[(String, grammar::Value)],
+) -> CopyPlan {
+    let format = match lower(options) {
+        Ok(Options { encodes: true, .. }) => {
+            Err(Refusal::unsupported("COPY of a query's rows in another encoding than UTF-8"))
+        }
+        lowered => lowered.map(|options| options.format),
+    };
+    let looks = (!options.is_empty()).then(|| {
+        let columns: Vec<String> =
+            options::named(options).iter().map(|name| format!("NULL AS {}", quoted(name))).collect();
+        let query = format!("SELECT {} WHERE false", columns.join(", "));
+        let chars = |range: Range<usize>| text[range].chars().count();
+        let splice =
+            Splice { at: chars(0..place.start), was: chars(place.clone()), is: query.chars().count() };
+        ([&text[..place.start], &query, &text[place.end..]].concat(), splice)
+    });
+    CopyPlan::Rows { across, format, looks }
+}
+
 /// A list of columns for a text that has none.
 fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let quoted: Vec<String> = names.map(|name| quoted(name)).collect();
@@ -184,7 +212,7 @@ fn data(
     names: &[&String],
     options: &[(String, grammar::Value)],
 ) -> Result<(Format, Option<KeyField>), Refusal> {
-    let Options { mut format, force_not_null, force_null, utf8 } = lower(options)?;
+    let Options { mut format, force_not_null, force_null, utf8, .. } = lower(options)?;
     refuse_defaults(schema, table, names)?;
     let Kind::Sharded { key, key_type, .. } = table.kind else { return Ok((format, None)) };
     let name = &table.columns[key].name;

@@ -106,6 +106,25 @@ fn check_view(table: &Table, conflicts: bool, sets: impl Fn(&str) -> bool) -> Re
     }
 }
 
+/// Refuses an INSERT that passes over values given to identities, where these are not numbered in turns on sharded tables: by
+/// what it says of their values they would come out otherwise.
+pub(in crate::plan) fn check_overriding(table: &Table) -> Result<(), Refusal> {
+    let is_identity = |column: &Column| column.has_default && column.default.is_none() && !column.generated;
+    let refused = |what: &str| Err(Refusal::unsupported(format!("OVERRIDING USER VALUE of {what}")));
+    let mut identities = table.columns.iter().enumerate().filter(|(_, column)| is_identity(column));
+    match table.kind {
+        _ if table.of_view.is_some() => refused("a view"),
+        Kind::Sharded { key, .. } => match identities.find(|(at, c)| *at == key || c.from_sequence) {
+            Some((at, _)) if at == key => refused("a table whose sharding key is an identity"),
+            Some((_, column)) => Err(from_sequence(column, table)),
+            None => Ok(()),
+        },
+        Kind::Local(_) => Ok(()),
+        _ if identities.next().is_some() => refused("a reference table"),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what the table would do by itself beside an INSERT and is not known to be right.
 pub(in crate::plan) fn check_insert(insert: &Insert, table: &Table) -> Result<(), Refusal> {
     table.check_effects(of_insert(insert))?;
@@ -420,7 +439,7 @@ pub fn update(analyzer: &mut Analyzer<'_>, update: &Update) -> Outcome {
     let table = target(analyzer, &update.table)?;
     if let Some(table) = &table {
         check_view(table, false, |key| update.assignments.iter().any(|set| sets_column(set, key)))?;
-        table.check_effects(events::UPDATE)?;
+        table.check_update_effects(|column| update.assignments.iter().any(|set| sets_column(set, column)))?;
         let resets = update.assignments.iter().filter(|set| spread::has_default_word(&set.value));
         let resets: Vec<_> = resets.collect();
         table.check_defaults(|column| resets.iter().any(|set| sets_column(set, column)))?;

@@ -9,16 +9,21 @@
 mod columns;
 mod cut;
 mod distinct;
+mod home;
 mod refused;
 mod renamed;
 
 use super::Refusal;
+use super::as_of::{AsOf, Naming};
 use super::pin::Pin;
 use super::query::{Found, Named, Piece, Pushed};
+use super::spread::clock::Frozen;
 use super::traits::Traits;
-use crate::schema::{GroupId, Kind, Schema, Table};
+use crate::schema::{GroupId, Kind, Schema, ShardRef, Table};
 use crate::sql::scan::{Literal, Scan};
 use columns::Needed;
+pub use columns::is_exact_in_binary;
+pub use home::Home;
 pub(in crate::plan) use refused::names_place;
 pub(in crate::plan) use renamed::Renamed;
 use shardway_pool::catalog::Column;
@@ -29,7 +34,7 @@ use std::sync::Arc;
 /// What is brought together, and what runs on it.
 #[derive(Clone, Debug)]
 pub struct Gather {
-    /// Group of all the shards.
+    /// The engine's group.
     pub group: GroupId,
     /// The engine's shard, where it must be this one.
     pub at: Option<ShardId>,
@@ -37,12 +42,16 @@ pub struct Gather {
     pub text: String,
     /// Its literals.
     pub literals: Vec<Literal>,
-    /// Views whose queries stand in it, in full; the client must be allowed to read them.
-    pub views: Vec<String>,
+    /// How many parameters it has.
+    pub params: usize,
+    /// Views whose queries stand in it, in full, with the groups that have them; the client must be allowed to read them.
+    pub views: Vec<(GroupId, String)>,
     /// The client's statement where that is another, and how that became this one, step by step, the last one first.
     inlined: Option<(String, Vec<Renamed>)>,
     /// The statement over the temporary tables.
     renamed: Renamed,
+    /// How it names the clock.
+    pub clock: Naming,
     /// The tables that are brought.
     pub tables: Vec<Brought>,
     /// Whether none of their rows are: the statement is explained, and not run.
@@ -56,6 +65,12 @@ pub struct Brought {
     pub name: String,
     /// The table's own, in full.
     pub of: String,
+    /// Where its rows are.
+    pub home: Home,
+    /// Whether the engine may not have it: the temporary table can't be made like it.
+    pub is_foreign: bool,
+    /// The columns of its primary key, quoted, where all of them are brought and the engine has to be told of them.
+    pub keys: Vec<String>,
     /// Its columns, all of them, quoted; and whether each is brought.
     columns: Vec<(String, bool)>,
     /// The keys of its rows; none if any may matter.
@@ -98,6 +113,31 @@ impl Gather {
         }
     }
 
+    /// Whether the engine lacks a table, so that it can't say what the client's own text means.
+    pub fn is_foreign(&self) -> bool {
+        self.tables.iter().any(|table| table.is_foreign)
+    }
+
+    /// Whether shards of several groups take part.
+    pub fn spans_groups(&self) -> bool {
+        self.tables.iter().any(|table| table.home.group() != self.group)
+    }
+
+    /// The same with what `of` says in the place of each temporary table, by its place among the tables.
+    #[must_use]
+    pub fn with(&self, of: impl Fn(usize) -> String) -> Self {
+        let other = |piece: &str| {
+            let at = self.tables.iter().position(|table| piece.starts_with(&table.name))?;
+            Some(format!("{}{}", of(at), &piece[self.tables[at].name.len()..]))
+        };
+        Self { renamed: self.renamed.with(other), ..self.clone() }
+    }
+
+    /// The same with values in the place of calls of the clock; `None` if they can't be told apart.
+    pub fn told(&self, clock: &AsOf, frozen: &Frozen) -> Option<Self> {
+        Some(Self { renamed: self.renamed.told(&self.text, clock, frozen)?, ..self.clone() })
+    }
+
     /// A place in [`Gather::sql`] as one in the client's text, both in characters from 1.
     pub fn position(&self, position: usize) -> usize {
         let steps = self.inlined.iter().flat_map(|(_, steps)| steps);
@@ -111,7 +151,8 @@ impl Gather {
 
     /// The same for a statement that became this one by having a view's query in the place of its name.
     pub(super) fn of_view(mut self, text: &str, view: &Table, step: Renamed) -> Self {
-        self.views.push(format!("{}.{}", quoted(&view.schema), quoted(&view.name)));
+        let group = view.group().unwrap_or(self.group);
+        self.views.push((group, format!("{}.{}", quoted(&view.schema), quoted(&view.name))));
         let (_, steps) = self.inlined.get_or_insert_default();
         steps.push(step);
         let (asked, _) = self.inlined.get_or_insert_default();
@@ -123,8 +164,12 @@ impl Gather {
 impl Brought {
     /// The columns that are brought, as SQL.
     pub fn columns(&self) -> String {
-        let brought = self.columns.iter().filter(|(_, is)| *is).map(|(name, _)| name.as_str());
-        brought.collect::<Vec<_>>().join(", ")
+        self.brought().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The columns that are brought, quoted.
+    pub fn brought(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter(|(_, is)| *is).map(|(name, _)| name.as_str())
     }
 
     /// SELECT of its rows, and the parameters (from 0) that this takes.
@@ -182,8 +227,8 @@ pub(in crate::plan) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Plans any query over tables of one group, local ones on the shard `at`. `pins` are settled: one for each table that
-    /// is named, in order.
+    /// Plans any query, with the engine in one group, and on the shard `at` if that is said. `pins` are settled: one for each
+    /// table that is named, in order.
     pub(super) fn plan(
         &self,
         query: &Query,
@@ -195,11 +240,11 @@ impl Context<'_> {
         let needed = Needed::of(query, self.text);
         let mut tables: Vec<(&Arc<Table>, Brought)> = Vec::new();
         let mut mentions = Vec::new();
+        let engine = at.map(|shard| ShardRef { group, shard });
         for (named, pin) in self.found.named.iter().zip(pins) {
-            // The others are whole where the statement runs.
-            if !matches!(named.table.kind, Kind::Sharded { .. }) {
+            let Some(home) = Home::of(&named.table).filter(|home| !home.is_whole_at(group, engine)) else {
                 continue;
-            }
+            };
             let at = match tables.iter_mut().position(|(table, _)| Arc::ptr_eq(table, &named.table)) {
                 Some(at) => {
                     tables[at].1.add(named, pin);
@@ -207,7 +252,7 @@ impl Context<'_> {
                 }
                 None => {
                     let name = format!("pg_temp.\"shardway gather {}\"", tables.len() + 1);
-                    tables.push((&named.table, Brought::of(name, named, pin)));
+                    tables.push((&named.table, Brought::of(name, named, pin, home, group)));
                     tables.len() - 1
                 }
             };
@@ -220,11 +265,23 @@ impl Context<'_> {
         }
         // Types of users have other numbers on every shard: clients are shown those of the first.
         let own = |column: &Column| column.type_oid >= columns::FIRST_OF_USERS;
+        for (table, brought) in tables.iter().filter(|(_, brought)| brought.home.group() != group) {
+            let mut columns = table.columns.iter().zip(&brought.columns);
+            if let Some((column, _)) = columns.find(|(column, (_, brought))| *brought && own(column)) {
+                return Err(Refusal {
+                    hint: "Leave the column out of the statement, or ask each shard group for itself.",
+                    ..Refusal::unsupported(format!(
+                        "column \"{}\" of \"{}\" is of a type that users have made, and would have to go to another shard \
+                         group, which may have another type of that name",
+                        column.name, table.name
+                    ))
+                });
+            }
+        }
         let reads_own = tables.iter().any(|(table, brought)| {
             table.columns.iter().zip(&brought.columns).any(|(column, (_, brought))| *brought && own(column))
         });
-        let reference =
-            self.found.named.iter().filter(|named| matches!(named.table.kind, Kind::Reference(_)));
+        let reference = self.found.named.iter().filter(|named| named.table.kind == Kind::Reference(group));
         let shows_own = reads_own || reference.flat_map(|named| &named.table.columns).any(own);
         let at = at.or(shows_own.then_some(ShardId(0)));
         let tables: Vec<Brought> = tables.into_iter().map(|(table, brought)| brought.whole(table)).collect();
@@ -236,9 +293,11 @@ impl Context<'_> {
             at,
             text: self.text.to_owned(),
             literals: self.scan.literals.clone(),
+            params: self.traits.param_uses.keys().max().map_or(0, |last| last + 1),
             views: Vec::new(),
             inlined: None,
             renamed,
+            clock: Naming::of(query, self.text),
             tables,
             stays_empty: false,
         })
@@ -246,13 +305,26 @@ impl Context<'_> {
 }
 
 impl Brought {
-    fn of(name: String, named: &Named, pin: Option<Pin>) -> Self {
+    fn of(name: String, named: &Named, pin: Option<Pin>, home: Home, engine: GroupId) -> Self {
         let table = &named.table;
         let columns = table.columns.iter().map(|column| (quoted(&column.name), false)).collect();
         let of = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
         let pins = pin.into_iter().collect();
         let (label, filter) = (named.label.clone(), named.pushed.clone());
-        Self { name, of, columns, pins, label, filter, distinct: false, cut: Vec::new(), binary: false }
+        Self {
+            name,
+            of,
+            home,
+            is_foreign: home.is_foreign_to(engine),
+            keys: Vec::new(),
+            columns,
+            pins,
+            label,
+            filter,
+            distinct: false,
+            cut: Vec::new(),
+            binary: false,
+        }
     }
 
     /// Another mention of the same table: what either needs is brought.
@@ -277,6 +349,10 @@ impl Brought {
         let columns = table.columns.iter().zip(&self.columns);
         self.binary =
             columns.filter(|(_, (_, brought))| *brought).all(|(column, _)| columns::is_binary(column));
+        let keys: Vec<String> = table.primary_key().iter().map(|name| quoted(name)).collect();
+        if keys.iter().all(|key| self.brought().any(|column| column == key)) {
+            self.keys = keys;
+        }
         self
     }
 }
@@ -289,6 +365,6 @@ fn key_of(table: &Table) -> usize {
 }
 
 /// A name as SQL that means just it.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -3,7 +3,7 @@
 mod arrays;
 mod params;
 
-use super::pin::{KeySource, Pin, Sources};
+use super::pin::{KeySource, Pin, Sign, Sources};
 use super::spread::How;
 use super::{Across, Refusal, Route, dml};
 use crate::schema::{GroupId, ShardRef};
@@ -248,6 +248,8 @@ fn place(map: &ShardMap, pin: &Pin, values: &Values<'_>) -> Result<Place, Refusa
 /// Whether a list has members that make Postgres compare all of it as numeric: '7.0' is then 7, though no integer.
 fn is_mixed(pin: &Pin, values: &Values<'_>) -> bool {
     let other_number = |source: &KeySource| match source {
+        KeySource::Literal { cast: Some(ParamType::Numeric), .. }
+        | KeySource::Param { cast: Some(ParamType::Numeric), .. } => true,
         KeySource::Literal { index, .. } => {
             values.literals.get(*index).is_some_and(|l| l.kind == LiteralKind::Decimal)
         }
@@ -276,17 +278,18 @@ fn key_value_in<'a>(
 ) -> KeyValue<'a> {
     match source {
         KeySource::Null => KeyValue::Null,
-        KeySource::Literal { index, negative, cast } => match values.literals.get(*index) {
-            Some(literal) => literal_value(pin, literal, *negative, *cast, values.text),
+        KeySource::Literal { index, sign, cast } => match values.literals.get(*index) {
+            Some(literal) => literal_value(pin, literal, *sign, *cast, values.text),
             None => KeyValue::Unproven("the literal is missing"),
         },
-        KeySource::Param { number, cast, elsewhere } => {
+        KeySource::Param { number, cast, as_text, elsewhere } => {
             let param = match params {
                 Some(all) => all.get(*number).copied(),
                 None => values.params.as_ref().and_then(|p| p.get(*number)),
             };
             let oid = values.types.get(*number).copied().unwrap_or(0);
-            param.map_or(MISSING, |param| param_value(pin, param, oid, *cast, *elsewhere))
+            let told = Told { oid, cast: *cast, as_text: *as_text };
+            param.map_or(MISSING, |param| param_value(pin, param, told, *elsewhere))
         }
     }
 }
@@ -294,7 +297,7 @@ fn key_value_in<'a>(
 fn literal_value<'a>(
     pin: &Pin,
     literal: &Literal,
-    negative: bool,
+    sign: Sign,
     cast: Option<ParamType>,
     text: &'a str,
 ) -> KeyValue<'a> {
@@ -303,18 +306,20 @@ fn literal_value<'a>(
     let token = &text[literal.start..literal.end];
     match (literal.kind, cast) {
         (LiteralKind::Integer, None | Some(ParamType::Int2 | ParamType::Int4 | ParamType::Int8)) => {
-            let digits: Result<i64, _> = if negative { format!("-{token}").parse() } else { token.parse() };
+            let minus = sign == Sign::Minus;
+            let digits: Result<i64, _> = if minus { format!("-{token}").parse() } else { token.parse() };
             match digits {
                 Ok(value) => pin.key_type.read_int(value, pin.how),
                 Err(_) => KeyValue::Unproven("the number is larger than a bigint"),
             }
         }
-        (LiteralKind::Decimal, None) if negative => {
-            pin.key_type.read_numeric_text(format!("-{token}").as_bytes(), pin.how)
-        }
-        (LiteralKind::Decimal, None) => pin.key_type.read_numeric_text(token.as_bytes(), pin.how),
+        (LiteralKind::Decimal, None)
+        | (LiteralKind::Integer | LiteralKind::Decimal, Some(ParamType::Numeric)) => match sign {
+            Sign::Minus => pin.key_type.read_numeric_text(format!("-{token}").as_bytes(), pin.how),
+            _ => pin.key_type.read_numeric_text(token.as_bytes(), pin.how),
+        },
         (LiteralKind::Integer | LiteralKind::Decimal, _) => UNREAD,
-        (kind, cast) if !negative => match string_value(kind, token) {
+        (kind, cast) if sign == Sign::Bare => match string_value(kind, token) {
             Some(std::borrow::Cow::Borrowed(value)) => {
                 pin.key_type.read_text_as(cast.unwrap_or(ParamType::Unknown), value.as_bytes(), pin.how)
             }
@@ -328,36 +333,26 @@ fn literal_value<'a>(
     }
 }
 
-fn param_value<'a>(
-    pin: &Pin,
-    param: Param<'a>,
+/// What a statement says of a parameter's type.
+#[derive(Clone, Copy)]
+struct Told {
+    /// Declared in Parse; 0 if it was not.
     oid: u32,
+    /// What it is cast to.
     cast: Option<ParamType>,
-    elsewhere: bool,
-) -> KeyValue<'a> {
+    /// Whether it is cast to text before.
+    as_text: bool,
+}
+
+fn param_value<'a>(pin: &Pin, param: Param<'a>, told: Told, elsewhere: bool) -> KeyValue<'a> {
     let Some(bytes) = param.bytes else { return KeyValue::Null };
-    let Some(declared) = declared_type(pin, oid, cast) else {
-        return KeyValue::Unproven("the parameter is cast from another type");
+    let value = match cast_of_text(told) {
+        Some(cast) => pin.key_type.read_text_as(cast, bytes, pin.how),
+        None => declared_value(pin, param.binary, bytes, told),
     };
-    let inferred = declared == ParamType::Unknown;
-    let declared = match declared {
-        // Inferred from a column like the key, of whichever width.
-        ParamType::Unknown if param.binary && pin.key_type.is_integer() => match bytes.len() {
-            2 => ParamType::Int2,
-            4 => ParamType::Int4,
-            8 => ParamType::Int8,
-            _ => ParamType::Unknown,
-        },
-        declared => declared,
-    };
-    let value = if param.binary {
-        pin.key_type.read_binary(declared, bytes, pin.how)
-    } else {
-        pin.key_type.read_text_as(declared, bytes, pin.how)
-    };
-    // An undeclared parameter has the type of its first use, which may not be beside the key.
-    // As that it may be cut (name), rounded (float4) or stripped (bpchar).
-    let foreign = elsewhere && inferred;
+    // An undeclared parameter has the type of its first use, which may not be this one.
+    // As that it may be cut (name), rounded (float4, or a number that is no integer) or stripped (bpchar).
+    let foreign = elsewhere && ParamType::from_oid(told.oid) == ParamType::Unknown;
     let rounded = matches!(value, KeyValue::Key(CanonicalKey::Int(n)) if n.unsigned_abs() > 1 << 24);
     let altered = rounded || bytes.len() > 63 || bytes.last() == Some(&b' ');
     let doubtful = param.binary || matches!(value, KeyValue::Invalid) || altered;
@@ -365,6 +360,39 @@ fn param_value<'a>(
         return KeyValue::Unproven("the parameter is used elsewhere too; declare or cast its type");
     }
     value
+}
+
+fn declared_value<'a>(pin: &Pin, binary: bool, bytes: &'a [u8], told: Told) -> KeyValue<'a> {
+    let declared = if told.as_text { None } else { declared_type(pin, told.oid, told.cast) };
+    let declared = match declared {
+        None => return KeyValue::Unproven("the parameter is cast from another type"),
+        // Inferred from a column like the key, or from a cast, of whichever width.
+        Some(ParamType::Unknown | ParamType::Int2 | ParamType::Int4 | ParamType::Int8)
+            if binary && pin.key_type.is_integer() && ParamType::from_oid(told.oid) == ParamType::Unknown =>
+        {
+            match bytes.len() {
+                2 => ParamType::Int2,
+                4 => ParamType::Int4,
+                8 => ParamType::Int8,
+                _ => ParamType::Unknown,
+            }
+        }
+        Some(declared) => declared,
+    };
+    match binary {
+        true => pin.key_type.read_binary(declared, bytes, pin.how),
+        false => pin.key_type.read_text_as(declared, bytes, pin.how),
+    }
+}
+
+/// What a parameter that is text in either format is cast to, if that is another type: then its text is read by that.
+fn cast_of_text(told: Told) -> Option<ParamType> {
+    let is_text = match ParamType::from_oid(told.oid) {
+        ParamType::Text | ParamType::Varchar => true,
+        ParamType::Unknown => told.as_text,
+        _ => false,
+    };
+    told.cast.filter(|cast| is_text && !matches!(cast, ParamType::Text | ParamType::Varchar))
 }
 
 /// The type that a parameter is read by: the declared one, or what it is cast to. `None` if both, and the value may be
@@ -387,7 +415,7 @@ fn declared_type(pin: &Pin, oid: u32, cast: Option<ParamType>) -> Option<ParamTy
         (declared, None) => Some(declared),
         (ParamType::Unknown, Some(cast)) => Some(cast),
         // An integer that the other type does not hold is an error wherever it is cast.
-        (P::Int2 | P::Int4 | P::Int8, Some(P::Int2 | P::Int4 | P::Int8)) => Some(declared),
+        (P::Int2 | P::Int4 | P::Int8, Some(P::Int2 | P::Int4 | P::Int8 | P::Numeric)) => Some(declared),
         (P::Text | P::Varchar, Some(cast @ (P::Text | P::Varchar))) => Some(cast),
         (declared, Some(cast)) => (declared == cast).then_some(cast),
     }

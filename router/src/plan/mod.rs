@@ -3,6 +3,7 @@
 //! A plan is made once per statement template and says where the keys stand ([`pin::KeySource`]); [`locate`]
 //! reads them for one execution. The planner proves a tier or goes down to a refusal; it never guesses.
 
+pub mod as_of;
 pub mod build;
 mod cacheable;
 pub mod combine;
@@ -32,6 +33,7 @@ pub(crate) mod views;
 
 use crate::schema::{GroupId, ShardRef, Table};
 use crate::sql::command::Command;
+use as_of::AsOf;
 use combine::Combine;
 use explain::Explained;
 use gather::Gather;
@@ -103,6 +105,16 @@ impl Across {
             Self::Gather(gather) => gather.group,
             Self::Spread(spread) => spread.group,
             Self::Explained(explained) => explained.group,
+        }
+    }
+
+    /// What all of the shards are to be told of the clock.
+    pub fn clock(&self) -> Option<AsOf> {
+        match self {
+            Self::Scatter(scatter) => scatter.clock,
+            Self::Combine(combine) => combine.clock,
+            // Have ways of their own.
+            Self::Gather(_) | Self::Spread(_) | Self::Explained(_) => None,
         }
     }
 
@@ -185,6 +197,25 @@ pub enum SettingValue {
     Param(usize),
 }
 
+/// What a statement takes of the clock. A shard that joined the transaction has begun it later than the first one.
+#[derive(Clone, Debug)]
+pub enum Clocked {
+    /// What its text names.
+    Text(AsOf),
+    /// That, if it does, and what columns take that it leaves out: it is written as by several shards.
+    Write(Arc<Spread>, Option<AsOf>),
+}
+
+impl Clocked {
+    /// What the text names.
+    pub fn text(&self) -> Option<AsOf> {
+        match self {
+            Self::Text(as_of) => Some(*as_of),
+            Self::Write(_, as_of) => *as_of,
+        }
+    }
+}
+
 /// A lookup whose answer may be cached: one table, by its whole key.
 #[derive(Clone, Debug)]
 pub struct Cacheable {
@@ -217,6 +248,8 @@ pub struct Plan {
     pub setval: Option<Arc<SetVal>>,
     /// Lists of columns that the text is sent with where one shard runs it.
     pub listed: Option<Listed>,
+    /// What it takes of the clock, where one shard runs it by itself.
+    pub clocked: Option<Clocked>,
     /// The cursor that says which row it writes: it goes where that is.
     pub current_of: Option<Box<str>>,
     /// Refused, and no hint changes that: it would leave something behind on a pooled server.

@@ -10,8 +10,8 @@ pub enum KeySource {
     Literal {
         /// Its index in the scan.
         index: usize,
-        /// Under a minus sign.
-        negative: bool,
+        /// What stands before it.
+        sign: Sign,
         /// Type it was cast to, if it was.
         cast: Option<ParamType>,
     },
@@ -21,11 +21,24 @@ pub enum KeySource {
         number: usize,
         /// Type it was cast to, if it was.
         cast: Option<ParamType>,
+        /// Whether it is cast to text before.
+        as_text: bool,
         /// Whether the statement uses it elsewhere too, where it may have got another type.
         elsewhere: bool,
     },
     /// NULL.
     Null,
+}
+
+/// The sign before a literal: then it is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// None.
+    Bare,
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
 }
 
 /// Values that one key may have.

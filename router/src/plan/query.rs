@@ -13,6 +13,7 @@ use super::Refusal;
 use super::facts::{Facts, Mention, Node};
 use super::pin::{Pin, Places, Sources};
 use super::scope::{ScopeId, Scopes, View, folded};
+use super::traits::Uses;
 use crate::schema::{Kind, Schema, ShardRef, Table};
 pub use forms::{direct_queries, is_row_by_row, is_scalar_throughout};
 use forms::{is_scalar, mentions};
@@ -93,7 +94,7 @@ pub struct Analyzer<'a> {
     schema: &'a Schema,
     path: &'a [String],
     places: &'a Places<'a>,
-    param_uses: &'a HashMap<usize, usize>,
+    param_uses: &'a HashMap<usize, Uses>,
     /// Where a parameter stands beside a column, by number, line and column of the text.
     key_uses: RefCell<HashMap<(usize, u64, u64), u32>>,
     /// Names as they are written, and whether an alias stands behind them.
@@ -171,7 +172,7 @@ impl<'a> Analyzer<'a> {
         schema: &'a Schema,
         path: &'a [String],
         places: &'a Places<'a>,
-        param_uses: &'a HashMap<usize, usize>,
+        param_uses: &'a HashMap<usize, Uses>,
     ) -> Self {
         Self {
             schema,

@@ -2,6 +2,7 @@
 //! client was, and for rows that are not yet ordered or counted off.
 
 use super::Refusal;
+use super::listed::Splice;
 use super::pin::Places;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -94,18 +95,31 @@ impl<'a> Clauses<'a> {
         self.with(hidden, self.order.unwrap_or(self.tail()))
     }
 
+    /// What the same texts have that the client's has not.
+    pub(super) fn splice(&self, hidden: &[String]) -> Splice {
+        let at = self.sql[..self.from].chars().count();
+        Splice { at, was: 0, is: put_in(hidden).chars().count() }
+    }
+
     fn with(&self, hidden: &[String], end: usize) -> String {
         let mut sql = self.sql[..self.from].to_owned();
-        // Named, because an unnamed cast of a column has the column's name, which ORDER BY and GROUP BY may mean.
-        for (n, column) in hidden.iter().enumerate() {
-            sql.push_str(&format!(", {column} AS \"shardway hidden {}\"", n + 1));
-        }
-        sql.push(' ');
+        sql.push_str(&put_in(hidden));
         // A line comment must not swallow what is put behind it.
         sql.push_str(&self.sql[self.from..end]);
         sql.push('\n');
         sql
     }
+}
+
+/// What stands between the select list and FROM.
+fn put_in(hidden: &[String]) -> String {
+    let mut sql = String::new();
+    // Named, because an unnamed cast of a column has the column's name, which ORDER BY and GROUP BY may mean.
+    for (n, column) in hidden.iter().enumerate() {
+        sql.push_str(&format!(", {column} AS \"shardway hidden {}\"", n + 1));
+    }
+    sql.push(' ');
+    sql
 }
 
 /// Tokens at which top-level clauses begin, while they are looked for.

@@ -4,13 +4,18 @@
 //! client's own and are stripped, so that neither wildcards nor result formats matter to the merge.
 
 use super::Refusal;
+use super::as_of::{AsOf, Naming};
+use super::combine::types::oid;
 use super::facts::Node;
+use super::listed::Splice;
 use super::locking;
 use super::output::output_name;
 use super::pin::Places;
 use super::query::is_row_by_row;
 use super::rewrite::Clauses;
 use super::scope::{ScopeId, Scopes, Source, folded, relation_name};
+use super::spread::clock::Frozen;
+use super::spread::quoted;
 use crate::schema::{GroupId, Kind, Schema};
 use shardway_pool::catalog::Column;
 use sqlparser::ast::{
@@ -66,6 +71,13 @@ pub struct Scatter {
     pub offset: Option<Count>,
     /// FOR UPDATE and its kin, as they are written.
     pub locks: Option<String>,
+    /// The table whose rows are locked one after the other in order, as SQL: which row it is stands in one more hidden
+    /// column, the last one.
+    pub places: Option<String>,
+    /// What it needs of the clock.
+    pub clock: Option<AsOf>,
+    /// What the shards' statement has put in; `None` if it is the client's own.
+    pub splice: Option<Splice>,
 }
 
 impl Scatter {
@@ -84,6 +96,20 @@ impl Scatter {
         sql
     }
 
+    /// The same with the clock told, and where that is.
+    pub fn told_sql(&self, frozen: Option<&Frozen>) -> (String, Vec<Splice>) {
+        let sql = self.shard_sql();
+        match self.clock.zip(frozen) {
+            Some((clock, frozen)) => clock.told(&sql, frozen),
+            None => (sql, Vec::new()),
+        }
+    }
+
+    /// Columns behind the client's.
+    pub fn hidden(&self) -> usize {
+        self.order.len() + usize::from(self.places.is_some())
+    }
+
     /// Whether it locks no more than some of the rows that its condition lets through.
     pub fn locks_some(&self) -> bool {
         self.locks.is_some() && (self.limit.is_some() || self.offset.is_some())
@@ -100,9 +126,16 @@ impl Scatter {
             (None, Some(Count::Fixed(_))) => {}
             // Mentioned, so that the statement has the parameters that the client binds; NULL is no limit.
             (None, Some(offset)) => sql.push_str(&format!("LIMIT NULL::int8 + {}", term(offset))),
-            (Some(limit), Some(offset)) => sql.push_str(&format!("LIMIT {} + {}", term(limit), term(offset))),
+            (Some(limit), Some(offset)) => {
+                sql.push_str(&format!("LIMIT {}", sum(&term(limit), &term(offset))))
+            }
         }
     }
+}
+
+/// LIMIT and OFFSET together: each of them may be as large as a bigint is. What is NULL is no limit.
+fn sum(limit: &str, offset: &str) -> String {
+    format!("LEAST({limit}::pg_catalog.numeric + {offset}, 9223372036854775807)::pg_catalog.int8")
 }
 
 /// A FROM in which every row of the result is made on exactly one shard, given co-located sharded tables.
@@ -157,7 +190,7 @@ impl Context<'_> {
             return Err(Refusal::unsupported("set operations over several shards are not supported yet"));
         };
         self.check(query, select)?;
-        let (order, hidden) = self.order(query, select)?;
+        let (order, mut hidden) = self.order(query, select)?;
         let (limit, offset) = self.limit(query)?;
         let clauses = Clauses::of(self.sql, self.places)?;
         if (limit.is_some() || offset.is_some()) && !clauses.is_limited() {
@@ -167,8 +200,40 @@ impl Context<'_> {
         if locks.is_none() != query.locks.is_empty() {
             return Err(Refusal::unsupported("the statement's clauses could not be told apart"));
         }
+        let alone = if locks.is_some() && !order.is_empty() { self.locked_table(select) } else { None };
+        let places = alone.map(|(table, place)| {
+            hidden.push(place);
+            table
+        });
         let sql = clauses.ordered(&hidden);
-        Ok(Scatter { group: self.group, sql, order, limit, offset, locks })
+        let (clock, splice) = (self.clock(query)?, Some(clauses.splice(&hidden)));
+        Ok(Scatter { group: self.group, sql, order, limit, offset, locks, places, clock, splice })
+    }
+
+    /// What a query needs of the clock. Errors: that can't be told.
+    pub(super) fn clock(&self, query: &Query) -> Result<Option<AsOf>, Refusal> {
+        match Naming::of(query, self.sql) {
+            Naming::Untold => {
+                Err(Refusal::unsupported("this use of the clock over several shards is not supported yet"))
+            }
+            naming => Ok(naming.told()),
+        }
+    }
+
+    /// The one table of a query that locks its rows, and SQL for where a row of it is; `None` if there are more, or it is a
+    /// view.
+    fn locked_table(&self, select: &Select) -> Option<(String, String)> {
+        let [from] = &select.from[..] else { return None };
+        let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
+        let (schema, bare) = relation_name(name)?;
+        let table = self.schema.find(self.path, schema.as_deref(), &bare)?;
+        if !from.joins.is_empty() || table.of_view.is_some() {
+            return None;
+        }
+        let label = alias.as_ref().map_or_else(|| table.name.clone(), |alias| folded(&alias.name));
+        let label = quoted(&label);
+        let place = format!("({label}.tableoid::pg_catalog.text || {label}.ctid::pg_catalog.text)");
+        Some((format!("{}.{}", quoted(&table.schema), quoted(&table.name)), place))
     }
 
     fn check(&self, query: &Query, select: &Select) -> Result<(), Refusal> {
@@ -304,19 +369,22 @@ fn count(expr: &Expr) -> Result<Option<Count>, Refusal> {
         Expr::Nested(inner) => count(inner),
         Expr::Value(v) => match &v.value {
             Value::Null => Ok(None),
-            Value::Number(text, _) => text.parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused()),
+            Value::Number(text, _) => fixed(text).map(Some).ok_or_else(refused),
             Value::Placeholder(p) => {
                 let number =
                     p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
                 number.map(|n| Some(Count::Param(n))).ok_or_else(refused)
             }
-            Value::SingleQuotedString(text) => {
-                text.trim().parse().map(|n| Some(Count::Fixed(n))).map_err(|_| refused())
-            }
+            Value::SingleQuotedString(text) => fixed(text.trim()).map(Some).ok_or_else(refused),
             _ => Err(refused()),
         },
         _ => Err(refused()),
     }
+}
+
+/// A number of rows that is written out. Greater ones than a bigint holds are Postgres' to refuse.
+fn fixed(text: &str) -> Option<Count> {
+    text.parse::<i64>().ok().and_then(|n| u64::try_from(n).ok()).map(Count::Fixed)
 }
 
 pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
@@ -340,18 +408,19 @@ pub(super) fn direction(item: &OrderByExpr) -> Result<(bool, bool), Refusal> {
 
 /// The hidden column for a sort key, as text, and how it compares; `None` for types whose order is not known here.
 fn hidden_column(column: &Column, expr: &str) -> Option<(SortType, bool, String)> {
-    let (sort, float, sql) = match column.type_name.as_str() {
-        "int2" | "int4" | "int8" | "numeric" | "oid" => {
+    // By their numbers: anybody may have a type of his own that is called so.
+    let (sort, float, sql) = match column.type_oid {
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC | oid::OID => {
             (SortType::Number, false, format!("({expr})::pg_catalog.text"))
         }
-        "float4" | "float8" => (SortType::Number, true, format!("({expr})::pg_catalog.text")),
-        "bool" => (SortType::Bool, false, format!("({expr})::pg_catalog.text")),
-        "uuid" => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
-        "text" | "varchar" if column.byte_order => {
+        oid::FLOAT4 | oid::FLOAT8 => (SortType::Number, true, format!("({expr})::pg_catalog.text")),
+        oid::BOOL => (SortType::Bool, false, format!("({expr})::pg_catalog.text")),
+        oid::UUID => (SortType::Bytes, false, format!("({expr})::pg_catalog.text")),
+        oid::TEXT | oid::VARCHAR if column.byte_order => {
             (SortType::Bytes, false, format!("({expr})::pg_catalog.text"))
         }
         // Text of dates follows DateStyle and TimeZone; their distance from the epoch does not.
-        "timestamp" | "timestamptz" | "date" => {
+        oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::DATE => {
             (SortType::Number, false, format!("(EXTRACT(epoch FROM {expr}))::pg_catalog.text"))
         }
         _ => return None,
@@ -393,4 +462,29 @@ pub(super) fn time_dependent(projection: &[SelectItem]) -> bool {
         }
     }
     projection.iter().any(|item| item.visit(&mut Times).is_break())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_of_somebodys_own_is_not_taken_for_postgres_own_of_that_name() {
+        let column = |type_oid| Column {
+            name: "k".into(),
+            type_name: "uuid".into(),
+            type_oid,
+            type_kind: 'e',
+            typmod: -1,
+            byte_order: true,
+            nondeterministic: false,
+            has_default: false,
+            default: None,
+            from_sequence: false,
+            generated: false,
+        };
+        assert_eq!(hidden_column(&column(20_000), "k"), None);
+        let (sort, ..) = hidden_column(&column(oid::UUID), "k").unwrap();
+        assert_eq!(sort, SortType::Bytes);
+    }
 }

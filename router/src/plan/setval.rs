@@ -21,8 +21,26 @@ pub struct SetVal {
     pub arguments: String,
     /// The same in two steps, where they need no more of a table than aggregates of it.
     pub partly: Option<Partly>,
+    /// Types of parameters that are arguments by themselves, by their numbers from 0.
+    pub inferred: Vec<(usize, u32)>,
     /// The name of the answer's column.
     pub label: String,
+}
+
+impl SetVal {
+    /// The types of its parameters, of which some were declared.
+    pub fn types(&self, declared: &[u32]) -> Vec<u32> {
+        let mut types = declared.to_vec();
+        for &(number, oid) in &self.inferred {
+            if types.len() <= number {
+                types.resize(number + 1, 0);
+            }
+            if types[number] == 0 {
+                types[number] = oid;
+            }
+        }
+        types
+    }
 }
 
 /// A query that works on aggregates: these are found by each shard for its rows, and the rest is about one row of them.
@@ -136,9 +154,17 @@ fn string(value: &Expr) -> Option<String> {
     }
 }
 
+/// A text with one call of setval, in pieces.
+pub(super) struct Cut {
+    pub(super) sequence: String,
+    pub(super) arguments: String,
+    pub(super) partly: Option<Partly>,
+    pub(super) inferred: Vec<(usize, u32)>,
+}
+
 /// Cuts a text with one call of setval: the first argument, and the text with the others in the place of the call, whole and
 /// in parts.
-pub(super) fn cut(text: &str) -> Option<(String, String, Option<Partly>)> {
+pub(super) fn cut(text: &str) -> Option<Cut> {
     let tokens = all_tokens(text)?;
     let is = |n: usize, what: &str| tokens.get(n).is_some_and(|range| &text[range.clone()] == what);
     let mut calls =
@@ -165,8 +191,23 @@ pub(super) fn cut(text: &str) -> Option<(String, String, Option<Partly>)> {
     }
     let end = tokens.iter().rev().find(|range| &text[(*range).clone()] != ";")?.end.max(behind);
     let (before, behind) = (&text[..start], &text[behind..end]);
-    Some((argument(0)?, [before, &others, behind].concat(), in_parts(before, &others, behind)))
+    let inferred = |(n, oid): (usize, u32)| {
+        let param = argument(n)?.trim().to_owned();
+        let times = (0..tokens.len()).filter(|&n| is(n, &param)).count();
+        let number = param.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?;
+        (times == 1).then_some((number, oid))
+    };
+    Some(Cut {
+        sequence: argument(0)?,
+        arguments: [before, &others, behind].concat(),
+        partly: in_parts(before, &others, behind),
+        inferred: [(1, INT8), (2, BOOL)].into_iter().filter_map(inferred).collect(),
+    })
 }
+
+/// Types of setval's arguments (`pg_type.dat`).
+const INT8: u32 = 20;
+const BOOL: u32 = 16;
 
 /// Words that mean the same beside any table.
 const PLAIN: [&str; 25] = [
@@ -278,10 +319,10 @@ mod tests {
         assert_eq!(call("SELECT setval('s'::regclass, 1)"), of("s"));
         let django = "SELECT setval(pg_get_serial_sequence('\"t\"','id'), coalesce(max(\"id\"), 1), max(\"id\") IS NOT null) FROM \"t\";";
         assert_eq!(call(django), Some((Meant::OfTable("\"t\"".to_owned()), "setval".to_owned())));
-        let (first, others, partly) = cut(django).unwrap();
-        assert_eq!(first, "pg_get_serial_sequence('\"t\"','id')");
+        let Cut { sequence, arguments, partly, .. } = cut(django).unwrap();
+        assert_eq!(sequence, "pg_get_serial_sequence('\"t\"','id')");
         assert_eq!(
-            others,
+            arguments,
             "SELECT pg_catalog.int8up( coalesce(max(\"id\"), 1)\n) AS value, pg_catalog.booleq(true,  max(\"id\") IS NOT null\n) AS called FROM \"t\""
         );
         let partly = partly.unwrap();
@@ -293,10 +334,10 @@ mod tests {
         let rails = "SELECT pg_catalog.setval('\"s\"', (SELECT max(id) FROM t), false) AS \"It\" ;";
         assert_eq!(call(rails), Some((Meant::Sequence("\"s\"".to_owned()), "It".to_owned())));
         assert_eq!(
-            cut(rails).unwrap().1,
+            cut(rails).unwrap().arguments,
             "SELECT pg_catalog.int8up( (SELECT max(id) FROM t)\n) AS value, pg_catalog.booleq(true,  false\n) AS called"
         );
-        assert!(cut("SELECT setval('s', 1)").unwrap().1.contains("true, true\n)"));
+        assert!(cut("SELECT setval('s', 1)").unwrap().arguments.contains("true, true\n)"));
     }
 
     #[test]
@@ -308,7 +349,7 @@ mod tests {
             "SELECT setval('s', max((SELECT 1))) FROM t",
             "SELECT setval('s', my(max(id))) FROM t",
         ] {
-            assert_eq!(cut(text).unwrap().2, None, "{text}");
+            assert_eq!(cut(text).unwrap().partly, None, "{text}");
         }
     }
 
@@ -327,6 +368,9 @@ mod tests {
         ] {
             assert_eq!(call(text), None, "{text}");
         }
-        assert_eq!(cut("SELECT setval('s', setval('s', 1))"), None);
+        assert!(cut("SELECT setval('s', setval('s', 1))").is_none());
+        let inferred = |text| cut(text).unwrap().inferred;
+        assert_eq!(inferred("SELECT setval('s', $2, $1)"), [(1, INT8), (0, BOOL)]);
+        assert_eq!(inferred("SELECT setval('s', $1, $1 > 0)"), []);
     }
 }

@@ -1,17 +1,27 @@
 //! What a statement does beyond naming tables: the functions it calls, the locks and settings it asks for.
 
+use super::query::conditions::placeholder;
 use super::scope::folded;
 use sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, ObjectName, Query, Select, Statement, TableFactor, Value, Visit,
-    Visitor, visit_expressions,
+    ArrayElemTypeDef, DataType, Expr, ObjectName, Query, Select, Statement, TableFactor, Visit, Visitor,
+    visit_expressions,
 };
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+/// Where a statement has a parameter.
+#[derive(Debug, Default)]
+pub struct Uses {
+    /// How often.
+    pub all: usize,
+    /// The types that it is cast to, once for each time.
+    pub casts: Vec<DataType>,
+}
+
 /// What a statement does beyond naming tables.
 #[derive(Default)]
 pub(super) struct Traits {
-    pub(super) param_uses: HashMap<usize, usize>,
+    pub(super) param_uses: HashMap<usize, Uses>,
     pub(super) relations: usize,
     pub(super) functions: Vec<String>,
     pub(super) volatile: bool,
@@ -90,17 +100,28 @@ impl Visitor for Traits {
         if let Expr::Function(f) = expr {
             self.function(function_name(&f.name));
         }
+        if let Expr::Cast { expr, data_type, .. } = expr
+            && let Some(n) = placeholder_in(expr)
+        {
+            self.param_uses.entry(n).or_default().casts.push(data_type.clone());
+        }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
-        if let Value::Placeholder(p) = &value.value
-            && let Some(n) =
-                p.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
-        {
-            *self.param_uses.entry(n).or_default() += 1;
+        if let Some(n) = placeholder(&value.value) {
+            self.param_uses.entry(n).or_default().all += 1;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The parameter that an expression is, from 0.
+fn placeholder_in(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Nested(inner) => placeholder_in(inner),
+        Expr::Value(value) => placeholder(&value.value),
+        _ => None,
     }
 }
 

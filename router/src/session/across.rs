@@ -5,6 +5,7 @@ use super::Session;
 use super::asked::{Asked, Window, shard_messages};
 use super::batch::Item;
 use super::gather::Client;
+use super::moment::Asking;
 use super::portals::{Locking, needs_portal};
 use super::prepared::Prepared;
 use super::simple::Failure;
@@ -18,7 +19,6 @@ use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::ShardId;
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinHandle;
@@ -37,17 +37,17 @@ impl Session {
         }
         let window = Window::of(&across, None)?;
         let servers = self.open(&across, group, shards, plan.access).await?;
-        match &across {
-            Across::Combine(combine) => self.send(&servers, combine.message()),
-            Across::Scatter(scatter) => {
-                let mut message = Buffer::default();
-                frame::put(&mut message, b'Q', &[scatter.shard_sql().as_bytes(), b"\0"].concat());
-                self.send(&servers, message.filled());
-            }
-            // Have ways of their own.
-            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => {}
-        }
-        self.answers(&servers, &across, window, true).await
+        let told = self.told(&across).await?;
+        let messages = if self.takes_snapshots(&servers) {
+            // By Bind, a server says when it has begun.
+            shard_messages(&told.sql, &[], NO_PARAMS, &no_params()?, told.hidden)
+        } else {
+            let mut message = Buffer::default();
+            frame::put(&mut message, b'Q', &told.sql);
+            message
+        };
+        let answered = self.answers(&servers, messages.filled(), (&across, window), true).await;
+        answered.map_err(|failure| told.located(failure))
     }
 
     /// In extended protocol: the answers to a statement's messages, without ReadyForQuery. Gives the tier.
@@ -90,21 +90,15 @@ impl Session {
             return Ok(tier);
         }
         let window = Window::of(&across, Some(&params))?;
-        let (sql, hidden) = match &across {
-            Across::Scatter(scatter) => {
-                (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
-            }
-            Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
-            // Have ways of their own.
-            Across::Gather(_) | Across::Spread(_) | Across::Explained(_) => (Cow::Borrowed(&b"\0"[..]), 0),
-        };
-        let messages = shard_messages(&sql, &statement.types, asked.params, &params, hidden);
         let servers = self.open(&across, group, shards, statement.plan.access).await?;
-        self.send(&servers, messages.filled());
+        let told = self.told(&across).await?;
+        let messages = shard_messages(&told.sql, &statement.types, asked.params, &params, told.hidden);
         if !self.is_query {
             self.client.output.extend(reply::BIND_COMPLETE);
         }
-        let tier = self.answers(&servers, &across, window, asked.describes).await?;
+        let messages = messages.filled();
+        let answered = self.answers(&servers, messages, (&across, window), asked.describes).await;
+        let tier = answered.map_err(|failure| told.located(failure))?;
         self.closed(asked.closes);
         Ok(tier)
     }
@@ -142,6 +136,9 @@ impl Session {
     ) -> Result<Vec<usize>, ClientError> {
         if let Across::Scatter(scatter) = across {
             self.check_floats(scatter)?;
+        }
+        if across.clock().is_some() {
+            self.ask_clock_at_begin();
         }
         let all: Vec<ShardRef> = match shards.is_empty() {
             true => self.database.shards_of(group).collect(),
@@ -192,7 +189,7 @@ impl Session {
     ) -> Result<Tier, Failure> {
         let params =
             Params::parse(bind).ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
-        let (sql, hidden) = match across {
+        match across {
             Across::Gather(gather) => {
                 let client = Client { types, bind, describes: true, bound: !params.is_empty() };
                 return self.gather(gather, access, client).await;
@@ -203,20 +200,18 @@ impl Session {
                 Box::pin(self.locked_rows(locking)).await?;
                 return Ok(Tier::Scatter);
             }
-            Across::Scatter(scatter) => {
-                (Cow::Owned([scatter.shard_sql().as_bytes(), b"\0"].concat()), scatter.order.len())
-            }
-            Across::Combine(combine) => (Cow::Borrowed(combine.text()), combine.shape.hidden),
+            Across::Scatter(_) | Across::Combine(_) => {}
             Across::Spread(_) | Across::Explained(_) => {
                 let message = "COPY of what a statement over several shards writes is not supported";
                 return Err(ClientError::error("0A000", message).into());
             }
-        };
+        }
         let window = Window::of(across, Some(&params))?;
-        let messages = shard_messages(&sql, types, bind, &params, hidden);
         let servers = self.open(across, group, shards, access).await?;
-        self.send(&servers, messages.filled());
-        self.answers(&servers, across, window, true).await
+        let told = self.told(across).await?;
+        let messages = shard_messages(&told.sql, types, bind, &params, told.hidden);
+        let answered = self.answers(&servers, messages.filled(), (across, window), true).await;
+        answered.map_err(|failure| told.located(failure))
     }
 
     /// Sends every server the same, before anything is waited for.
@@ -229,16 +224,16 @@ impl Session {
         }
     }
 
-    /// Makes the answers one, and leaves every server ready.
+    /// Asks the servers, makes their answers one, and leaves every server ready.
     async fn answers(
         &mut self,
         servers: &[usize],
-        across: &Across,
-        window: Window,
+        messages: &[u8],
+        (across, window): (&Across, Window),
         describe: bool,
     ) -> Result<Tier, Failure> {
         let limit = self.statement_limit();
-        let answered = limit.within(self.answers_of(servers, across, window, describe)).await;
+        let answered = limit.within(self.answers_of(servers, messages, across, window, describe)).await;
         let answered = answered.unwrap_or_else(|late| Err(late.into()));
         let drained = self.settle_servers(servers, &answered).await;
         // An error behind a shard's last row is an error of the statement.
@@ -259,16 +254,12 @@ impl Session {
     async fn answers_of(
         &mut self,
         servers: &[usize],
+        messages: &[u8],
         across: &Across,
         window: Window,
         describe: bool,
     ) -> Result<u64, Failure> {
-        for &index in servers {
-            let server = &mut self.servers[index].lease;
-            if let Err(e) = server.wire.flush().await {
-                return Err(ClientError::from(server.lost(&e)).into());
-            }
-        }
+        self.ask_at_once(servers, messages, Asking::Rows).await?;
         match across {
             Across::Scatter(scatter) => self.merge(servers, scatter, window, describe).await,
             Across::Combine(combine) => self.combine(servers, combine, window, describe).await,
@@ -333,6 +324,13 @@ impl Cancels {
             let _ = cancel.await;
         }
     }
+}
+
+/// A Bind's body behind the names: no parameters, rows in text.
+const NO_PARAMS: &[u8] = &[0; 6];
+
+fn no_params() -> Result<Params<'static>, ClientError> {
+    Params::parse(NO_PARAMS).ok_or_else(|| ClientError::error("08P01", "invalid message format"))
 }
 
 fn across_of(plan: &Plan) -> Result<Across, ClientError> {

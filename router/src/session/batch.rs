@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What a message of a batch asks for. `at` is the message's place in the batch.
+#[derive(Clone)]
 pub enum Item {
     /// Parse.
     Parse {
@@ -188,7 +189,7 @@ impl Session {
         let mut at = 0;
         let mut asked = Copies::default();
         loop {
-            match frame::peek(&self.client.input.filled()[at..], self.client.max_message) {
+            match frame::peek(&self.client.input.filled()[at..], self.client.max_message()) {
                 Ok(Some(header)) if self.client.input.len() - at >= header.len => {
                     let input = self.client.input.filled();
                     let body = &input[at + HEADER..at + header.len];
@@ -448,8 +449,10 @@ impl Session {
         let key = if self.caches() { super::caching::pinned_key(&statement.plan, &values) } else { None };
         let target = match hinted {
             Some(place) => Ok(Target::One(place)),
-            None => locate(&statement.plan.route, &self.database.maps, &values)
-                .or_else(|why| self.let_through(&statement.plan).ok_or(why)),
+            None => locate(&statement.plan.route, &self.database.maps, &values).or_else(|why| {
+                let through = self.let_through(&statement.plan);
+                through.ok_or_else(|| self.or_no_cursor(&statement.text, why))
+            }),
         };
         Ok(Item::Bind { at, named: !name.is_empty(), statement, portal: portal.to_vec(), target, key })
     }

@@ -41,6 +41,10 @@ impl Session {
         let max = usize::try_from(self.world.config.routing.gather_max_bytes).unwrap_or(usize::MAX);
         let combiner = Combiner::new(&combine.shape, max);
         let mut reading = Reading { combiner, combine, described: false, describe };
+        for (shard, &index) in servers.iter().enumerate() {
+            // What came with the sign that it has begun.
+            self.take_answer_of(shard, index, &mut reading)?;
+        }
         poll_fn(|cx| self.poll_answers(cx, servers, &mut reading)).await?;
         self.give_back(servers);
         self.give_groups(&reading.combiner, window).await
@@ -55,15 +59,13 @@ impl Session {
     ) -> Poll<Result<(), Failure>> {
         let mut waiting = false;
         for (shard, &index) in servers.iter().enumerate() {
-            let server = &mut self.servers[index].lease;
+            let mut server = &mut self.servers[index].lease;
             while server.outstanding > 0 {
                 let cause = match server.wire.poll_fill(cx) {
                     Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
                     Poll::Ready(Ok(_)) => {
-                        reading.take(shard, server, &mut self.client).inspect_err(|failure| {
-                            let said = u64::from(matches!(failure, Failure::ServerError(_)));
-                            self.proxy.metrics.server_errors.inc_by(said);
-                        })?;
+                        self.take_answer_of(shard, index, reading)?;
+                        server = &mut self.servers[index].lease;
                         continue;
                     }
                     Poll::Ready(Err(cause)) => cause,
@@ -83,6 +85,20 @@ impl Session {
         self.client
             .poll_end(cx, MAX_AHEAD)
             .map(|()| Err(End::Client(io::ErrorKind::UnexpectedEof.into()).into()))
+    }
+
+    /// Takes in what was read of a shard's answer.
+    fn take_answer_of(
+        &mut self,
+        shard: usize,
+        index: usize,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), Failure> {
+        let server = &mut self.servers[index].lease;
+        reading.take(shard, server, &mut self.client).inspect_err(|failure| {
+            let said = u64::from(matches!(failure, Failure::ServerError(_)));
+            self.proxy.metrics.server_errors.inc_by(said);
+        })
     }
 
     /// The servers are not needed for what is left to do.

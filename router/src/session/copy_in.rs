@@ -302,6 +302,7 @@ impl Session {
         text: &str,
     ) -> Result<(), Failure> {
         let index = self.acquire(shard, access).await?;
+        Box::pin(self.tell_copy(index, text)).await?;
         let server = &mut self.servers[index].lease;
         frame::put(&mut server.wire.output, b'Q', &[text.as_bytes(), b"\0"].concat());
         server.unnamed = None;
@@ -395,7 +396,7 @@ impl Session {
                 self.client.input.consume(count);
                 return Ok(dealt.err().map(Turn::Stops));
             }
-            let header = match frame::peek(self.client.input.filled(), self.client.max_message) {
+            let header = match frame::peek(self.client.input.filled(), self.client.max_message()) {
                 Ok(Some(header)) => header,
                 Ok(None) => return Ok(None),
                 Err(_) => return Err(End::Fatal(self.bad_length(0)).into()),

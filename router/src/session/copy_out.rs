@@ -2,11 +2,15 @@
 //! rows, which are turned into the format here. One stream either way, with one header and one trailer.
 
 use super::copying::{complete, copied, response};
+use super::listed::located;
+use super::moment::Asking;
+use super::relay::move_position;
 use super::simple::Failure;
 use super::{End, Session};
 use crate::copy::out::Writer;
-use crate::copy::{Format, binary};
+use crate::copy::{Csv, ForceQuote, Format, binary};
 use crate::error::ClientError;
+use crate::plan::listed::Splice;
 use crate::plan::{Access, Across, Refusal, Tier};
 use crate::reply;
 use crate::schema::{GroupId, ShardRef};
@@ -86,6 +90,8 @@ pub(super) struct Turning {
     writer: Option<Writer>,
     /// What goes in front of the first row.
     owed: Vec<u8>,
+    /// What is wrong with the options, as the columns show: nothing is said to the client then.
+    wrong: Option<ClientError>,
     /// What the rows are turned by when these are through.
     outer: Option<Box<Turning>>,
 }
@@ -142,6 +148,8 @@ impl Turning {
             return Some(());
         }
         match (tag, &self.writer) {
+            (b'N', _) => frame::put(out, tag, body),
+            _ if self.wrong.is_some() => {}
             (b'T', _) => self.describe(body, out)?,
             (b'D', Some(writer)) => {
                 let mut row = std::mem::take(&mut self.owed);
@@ -173,6 +181,13 @@ impl Turning {
             names.push(name);
             rest = behind.get(18..)?;
         }
+        if let Format::Csv(Csv { force_quote: ForceQuote::Columns(forced), .. }) = &self.format
+            && let Some(name) = forced.iter().find(|name| !names.contains(&name.as_bytes()))
+        {
+            let message = format!("column \"{name}\" does not exist");
+            self.wrong = Some(ClientError::error("42703", message));
+            return Some(());
+        }
         frame::put(out, b'H', &response(self.format.code(), names.len()));
         let writer = Writer::new(self.format.clone(), &names);
         let header = writer.header(&names);
@@ -199,13 +214,14 @@ impl Session {
         let shards: Vec<ShardRef> = all.take(if format.is_ok() { usize::MAX } else { 1 }).collect();
         let mut servers = Vec::with_capacity(shards.len());
         for shard in shards {
-            servers.push(self.acquire(shard, Access::ReadPrimary).await?);
+            let index = self.acquire(shard, Access::ReadPrimary).await?;
+            Box::pin(self.tell_copy(index, text)).await?;
+            servers.push(index);
         }
         let mut message = Buffer::default();
         frame::put(&mut message, b'Q', &[text.as_bytes(), b"\0"].concat());
-        self.send(&servers, message.filled());
         let limit = self.statement_limit();
-        let passed = limit.within(self.pass_streams(&servers, format)).await;
+        let passed = limit.within(self.pass_streams(&servers, message.filled(), format)).await;
         let passed = passed.unwrap_or_else(|late| Err(late.into()));
         let drained = self.settle_servers(&servers, &passed).await;
         match passed.and_then(|rows| drained.map(|()| rows).map_err(Failure::from)) {
@@ -222,16 +238,14 @@ impl Session {
         }
     }
 
-    /// Passes the shards' streams on as one. How many rows they say they were.
+    /// Asks the servers, and passes their streams on as one. How many rows they say they were.
     async fn pass_streams(
         &mut self,
         servers: &[usize],
+        message: &[u8],
         format: &Result<Format, Refusal>,
     ) -> Result<u64, Failure> {
-        for &index in servers {
-            let server = &mut self.servers[index].lease;
-            server.wire.flush().await.map_err(|e| ClientError::from(server.lost(&e)))?;
-        }
+        self.ask_at_once(servers, message, Asking::Copy).await?;
         let mut responses = Vec::with_capacity(servers.len());
         for &index in servers {
             responses.push(self.out_begins(index).await?);
@@ -335,6 +349,26 @@ impl Session {
         }
     }
 
+    /// Has a server look at the options of a COPY of a query: `text` is that of one without rows.
+    pub(super) async fn look_at_options(
+        &mut self,
+        group: GroupId,
+        text: &str,
+        splice: Splice,
+    ) -> Result<(), Failure> {
+        let shard = self.any_shard(group);
+        let index = self.acquire(shard, Access::ReadPrimary).await?;
+        let moved = self.moved;
+        let looked = match self.copied_out(index, text).await {
+            Err(Failure::ServerError(body)) => {
+                Err(Failure::ServerError(move_position(&located(&body, &[splice]), moved)))
+            }
+            looked => looked.map(drop),
+        };
+        self.release();
+        looked
+    }
+
     /// COPY of a query that several shards run; the client gets everything but ReadyForQuery. Gives the tier.
     pub(super) async fn copy_out_rows(
         &mut self,
@@ -352,14 +386,15 @@ impl Session {
             format: format.clone(),
             writer: None,
             owed: Vec::new(),
+            wrong: None,
             outer: None,
         }));
         let ran = self.across_rows(across, access, group, shards, binary).await;
         let turned = self.turn_rows();
-        self.turning = None;
+        let wrong = self.turning.take().and_then(|turning| turning.wrong);
         let tier = ran?;
         turned?;
-        Ok(tier)
+        wrong.map_or(Ok(tier), |wrong| Err(wrong.into()))
     }
 
     /// A query's rows, held up to so many bytes.
@@ -382,8 +417,14 @@ impl Session {
         self.flush_rows().await?;
         let held = Some(Held { max, ..Held::default() });
         let outer = self.turning.take();
-        self.turning =
-            Some(Box::new(Turning { held, format: Format::Binary, writer: None, owed: Vec::new(), outer }));
+        self.turning = Some(Box::new(Turning {
+            held,
+            format: Format::Binary,
+            writer: None,
+            owed: Vec::new(),
+            wrong: None,
+            outer,
+        }));
         Ok(())
     }
 

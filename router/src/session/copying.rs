@@ -41,7 +41,13 @@ impl Session {
         group: GroupId,
         shards: Vec<ShardId>,
     ) -> Result<(), Failure> {
-        let Some(CopyPlan::Rows { across, format }) = &plan.copy else { return Err(everywhere(plan).into()) };
+        let Some(CopyPlan::Rows { across, format, looks }) = &plan.copy else {
+            return Err(everywhere(plan).into());
+        };
+        if let Some((text, splice)) = looks {
+            self.look_at_options(group, text, *splice).await?;
+        }
+        let format = format.as_ref().map_err(|refusal| ClientError::from(refusal.clone()))?;
         let tier = self.copy_out_rows(across, format, plan.access, group, shards).await?;
         self.count(tier);
         Ok(())

@@ -19,14 +19,15 @@ use super::decide::Decided;
 use super::prepared::Prepared;
 use super::simple::Failure;
 use crate::error::ClientError;
+use crate::oids::TypeMaps;
 use crate::plan::ddl::checks::{self, Read};
 use crate::plan::ddl::{Objects, Way};
 use crate::plan::locate::Params;
 use crate::plan::{Access, Refusal};
 use crate::plan_cache::Planning;
 use crate::reply;
-use crate::schema::ShardRef;
 use crate::schema::placing::Home;
+use crate::schema::{Kind, Schema, ShardRef, Table};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::catalog::Name;
 use shardway_pool::frame;
@@ -40,6 +41,8 @@ pub struct Changed {
     pub planning: Arc<Planning>,
     /// What it was read from.
     pub read: Arc<Read>,
+    /// The object ids of types on the shards that it runs on.
+    pub types: Option<Arc<TypeMaps>>,
 }
 
 /// What a server said to a command.
@@ -169,8 +172,9 @@ impl Session {
             empty.extend(compared.map_err(ClientError::from)?);
             after = Some(read);
         }
-        self.ask_others(&others, access, &message).await?;
+        let tags = self.ask_others(&others, access, &message).await?;
         if let Some(read) = &mut after {
+            tag = tag.map(|tag| of_all(tag, &tags, &before.schema, &read.schema));
             empty.extend(self.must_be_alike(objects, text, &shards, items, read).await?);
             if objects.counts {
                 self.interleave(objects, &before, read).await?;
@@ -179,8 +183,25 @@ impl Session {
         }
         if let Some(read) = after {
             self.take_up(read);
+            self.reread_types().await?;
         }
         Ok(tag.unwrap_or_default())
+    }
+}
+
+/// The tag of a command: where it has made a materialized view whose rows are dealt out, these of all shards are counted.
+fn of_all(tag: String, others: &[String], before: &Schema, after: &Schema) -> String {
+    let rows = |tag: &str| tag.strip_prefix("SELECT ").and_then(|count| count.parse::<u64>().ok());
+    let is_new = |table: &&Arc<Table>| before.get(&table.schema, &table.name).is_none();
+    let dealt = || {
+        let made = after.tables().find(is_new);
+        made.is_some_and(|view| matches!(after.as_read(view).kind, Kind::Sharded { .. }))
+    };
+    match rows(&tag) {
+        Some(own) if dealt() => {
+            format!("SELECT {}", own + others.iter().filter_map(|tag| rows(tag)).sum::<u64>())
+        }
+        _ => tag,
     }
 }
 

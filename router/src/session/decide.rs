@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::error::ClientError;
+use crate::plan::build::cursor_of;
 pub(super) use crate::plan::hinted::group as plan_group;
 use crate::plan::locate::{Target, Values, locate};
 use crate::plan::{Access, Plan, Refusal, hinted};
@@ -149,9 +150,9 @@ impl Session {
         })
     }
 
-    /// Where a text leads that is one plain statement without a hint, and was planned before; `None` if it is anything
-    /// else.
-    pub(super) fn known_place(&self, text: &str) -> Option<(Target, Access)> {
+    /// Where a text leads that is one plain statement without a hint, and was planned before, and whether it takes the clock;
+    /// `None` if it is anything else.
+    pub(super) fn known_place(&self, text: &str) -> Option<(Target, Access, bool)> {
         SCAN.with(|scan| {
             let scan = &mut *scan.borrow_mut();
             scan.run(text).ok()?;
@@ -166,7 +167,7 @@ impl Session {
             let place = |plan: &Plan, scan: &Scan| {
                 let values = Values { text, literals: &scan.literals, params: None, types: &[] };
                 let target = plan.plain.then(|| locate(&plan.route, &self.database.maps, &values).ok());
-                target.flatten().map(|target| (target, plan.access))
+                target.flatten().map(|target| (target, plan.access, plan.clocked.is_some()))
             };
             self.with_planning(|planning| planning.look(scan, &self.path, place)).flatten()
         })
@@ -178,7 +179,7 @@ impl Session {
         let target = match self.hinted(text, scan.has_block_comment, &plan)? {
             Some(place) => Ok(Target::One(place)),
             None => locate(&plan.route, &self.database.maps, &values)
-                .or_else(|why| self.let_through(&plan).ok_or(why)),
+                .or_else(|why| self.let_through(&plan).ok_or_else(|| self.or_no_cursor(text, why))),
         };
         let key = if self.caches() { super::caching::pinned_key(&plan, &values) } else { None };
         Ok(Decision { plan, target, key })
@@ -221,6 +222,18 @@ impl Session {
             return Ok(self.portal_shard(cursor.as_bytes()));
         }
         if may_be { hinted::place(&self.database.maps, plan, text) } else { Ok(None) }
+    }
+
+    /// Why a statement is refused: it may be of the row that a cursor stands at, and there is no such cursor.
+    pub(super) fn or_no_cursor(&self, text: &str, why: Refusal) -> Refusal {
+        match cursor_of(text) {
+            Some(name)
+                if !self.has_portal(name.as_bytes()) && self.portal_shard(name.as_bytes()).is_none() =>
+            {
+                Refusal { code: "34000", message: format!("cursor \"{name}\" does not exist"), hint: "" }
+            }
+            _ => why,
+        }
     }
 
     /// What would leave something on a server that others use, and may on one that stays with the session.

@@ -252,7 +252,7 @@ impl Session {
 }
 
 /// RowDescription of `QUERY PLAN`.
-fn column(format: Format, code: u8) -> Vec<u8> {
+pub(super) fn column(format: Format, code: u8) -> Vec<u8> {
     let mut column = b"\0\x01QUERY PLAN\0\0\0\0\0\0\0".to_vec();
     column.extend_from_slice(&format.oid().to_be_bytes());
     column.extend_from_slice(&(-1i16).to_be_bytes());

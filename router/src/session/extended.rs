@@ -6,7 +6,7 @@ use super::cure::{Exchanged, left};
 use super::decide::first_shard;
 use super::listed::Spliced;
 use super::parameters::with_values;
-use super::pieces::{bound_here, may_copy_in};
+use super::pieces::{bound_here, is_beyond_any_shard, may_copy_in};
 use super::relay::{Capture, Exchange, Outcome, Relay, Step};
 use super::simple::Failure;
 use super::temporary::planned_ahead;
@@ -125,6 +125,9 @@ impl Session {
                     continue;
                 }
                 Item::Parse { statement, .. } | Item::DescribeStatement { statement, .. } => {
+                    if is_beyond_any_shard(&statement.plan) {
+                        return None;
+                    }
                     group.get_or_insert(crate::plan::hinted::group(&statement.plan));
                     (&statement.plan, None)
                 }
@@ -152,6 +155,12 @@ impl Session {
             // Close alone, or an empty batch: no server is needed.
             (None, None) => return None,
         };
+        // What takes the clock of a transaction that began elsewhere is told it.
+        let is_clocked =
+            |item: &Item| matches!(item, Item::Bind { statement, .. } if statement.plan.clocked.is_some());
+        if self.is_late(shard) && batch.items.iter().any(is_clocked) {
+            return None;
+        }
         Some((shard, access))
     }
 
@@ -249,9 +258,14 @@ impl Session {
         for item in items {
             if let Item::Bind { statement, .. } = item {
                 self.doubt_by(index, &statement.plan, &statement.text);
+                if statement.plan.command == Command::Copy {
+                    Box::pin(self.tell_copy(index, &statement.text)).await?;
+                }
                 self.lock_before_rows(&statement.plan, shard).await?;
             }
         }
+        let told = self.told_items(shard, items).await?;
+        let items = told.as_deref().unwrap_or(items);
         self.prove(index, items).await?;
         let exchange = if self.unsynced && may_copy_in(items) {
             // The client's next Sync is not this statement's own.
@@ -293,11 +307,12 @@ impl Session {
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);
+                let mut found = exchange.found();
                 if tells_tags {
-                    self.audit_answer(exchange.tags.take(), outcome.error);
+                    self.audit_answer(found.tags.take(), outcome.error);
                 }
-                let done = Exchanged::Done(outcome, exchange.shapes);
-                Ok(exchange.ailment.map_or(done, Exchanged::Sick))
+                let done = Exchanged::Done(outcome, found.shapes);
+                Ok(found.ailment.map_or(done, Exchanged::Sick))
             }
             Err(broken) => Err(Failure::Statement(self.broken(index, broken)?)),
         }
@@ -325,6 +340,7 @@ impl Session {
         self.remember_portals(shard, items);
         if !failed {
             self.remember_set_config(shard, bytes.filled(), items).await;
+            self.cursors_closed_by(items).await?;
         }
         if outcome.status == b'I' && self.listening.is_some() {
             Box::pin(self.settle_notifications()).await;
@@ -391,6 +407,17 @@ impl Session {
         }
     }
 
+    async fn cursors_closed_by(&mut self, items: &[Item]) -> Result<(), Failure> {
+        for item in items {
+            if let Item::Bind { statement, .. } = item
+                && statement.plan.command == Command::Cursor
+            {
+                self.cursors_closed(&statement.text).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn remember_set_config(&mut self, shard: ShardRef, bytes: &[u8], items: &[Item]) {
         for item in items {
             let Item::Bind { statement, at, .. } = item else { continue };
@@ -454,7 +481,9 @@ fn answer_as_query(script: &mut VecDeque<Step>, items: &[Item]) {
         }
         return;
     }
-    let answers = script.iter_mut().rev().skip(1).zip([Step::SwallowNoData, Step::Swallow]);
+    // Behind them the server may be told to close what it has too many of.
+    let asked = script.iter_mut().rev().skip_while(|step| matches!(step, Step::SwallowClose(_)));
+    let answers = asked.skip(1).zip([Step::SwallowNoData, Step::Swallow]);
     answers.for_each(|(step, instead)| *step = instead);
 }
 

@@ -3,26 +3,37 @@
 //! All of it happens in a transaction of the engine that is rolled back in the end, or in a savepoint of the client's own
 //! transaction: nothing is left behind. A server that something might be left on is not clean, and so is closed. Rows
 //! stream from the shards into the engine's COPY; what is held here is a piece of that, and a shard that is ahead waits.
+//!
+//! Where temporary tables may not be made, rows are held here and reach the engine as parameters (`values.rs`). Of what the
+//! engine's shard group does not have, a shard of the other group tells what its columns are (`shapes.rs`).
 
+mod answers;
+mod described;
 mod engine;
 mod explained;
+mod parts;
+mod prepare;
 pub(super) mod pull;
+mod shapes;
+pub(super) mod values;
 
 use super::across::Cancels;
-use super::asked::{Window, shard_messages};
+use super::asked::Window;
+use super::moment::Moment;
 use super::relay::{MAX_AHEAD, move_position, position_in};
-use super::servers::Participant;
 use super::simple::Failure;
 use super::{End, Session};
 use crate::error::ClientError;
-use crate::plan::gather::{Brought, Gather};
-use crate::plan::locate::{Params, Values, shards_of};
+use crate::plan::as_of::Naming;
+use crate::plan::gather::Gather;
+use crate::plan::locate::{Params, Values};
 use crate::plan::scatter::Scatter;
 use crate::plan::{Access, Tier};
 use crate::reply;
-use crate::schema::{GroupId, ShardRef};
-use engine::Engine;
-pub(super) use engine::described;
+pub(super) use answers::described;
+pub(super) use described::beyond_any_shard;
+use engine::{Engine, Ready};
+use parts::Parts;
 use shardway_pool::frame;
 use std::future::poll_fn;
 use std::io;
@@ -48,17 +59,6 @@ impl Client<'_> {
     }
 }
 
-/// Who takes part: indexes of servers in hand.
-struct Parts {
-    engine: usize,
-    /// For each table, where its rows come from; the engine's own are not among them.
-    sources: Vec<Vec<usize>>,
-    /// For each table, whether the engine has rows of it.
-    own: Vec<bool>,
-    /// All of them.
-    all: Vec<usize>,
-}
-
 impl Session {
     /// Runs a statement on rows of several shards. Rows and CommandComplete, without ReadyForQuery.
     pub(super) async fn gather(
@@ -69,13 +69,38 @@ impl Session {
     ) -> Result<Tier, Failure> {
         let params = Params::parse(client.bind)
             .ok_or_else(|| ClientError::error("08P01", "invalid message format"))?;
-        let parts = self.parts(gather, access, &client, params).await?;
+        if gather.clock != Naming::None {
+            self.ask_clock_at_begin();
+        }
+        let values = Values {
+            text: &gather.text,
+            literals: &gather.literals,
+            params: client.bound.then_some(params),
+            types: client.types,
+        };
+        let from = self.shards_with_rows(gather, &values);
+        let parts = self.parts(gather, access, &from).await?;
         self.servers[parts.engine].unpreparable = true;
-        self.check_text(gather, &parts)?;
+        let told = self.told_gather(gather, parts.engine).await?;
+        let gather = told.as_ref().unwrap_or(gather);
+        let is_text_exact = self.is_text_exact(&parts);
+        if !is_text_exact && !gather.tables.iter().all(|table| table.binary) {
+            return Err(not_exact().into());
+        }
         let mut copying = false;
-        let limit = self.statement_limit();
-        let ran = limit.within(self.gathered(gather, &parts, &client, params, &mut copying)).await;
-        let ran = ran.unwrap_or_else(|late| Err(late.into()));
+        let mut moment = Moment::new(self.entrance(&parts.all));
+        let ran = loop {
+            let limit = self.statement_limit();
+            let gathered = self.gathered(gather, &parts, &client, params, &mut copying, &mut moment);
+            let ran = limit.within(gathered).await.unwrap_or_else(|late| Err(late.into()));
+            if !moment.comes_again() {
+                break ran;
+            }
+            // Nothing of it is left, and nobody was told.
+            if let Err(error) = self.clean_up(&parts, true, false, false).await {
+                break Err(error.into());
+            }
+        };
         let cleaned =
             self.clean_up(&parts, ran.is_ok(), copying, matches!(ran, Err(Failure::Session(_)))).await;
         let total = ran.and_then(|total| cleaned.map(|()| total).map_err(Failure::from));
@@ -89,48 +114,8 @@ impl Session {
         Ok(Tier::Gather)
     }
 
-    /// Servers for every shard that has rows, and for the engine.
-    async fn parts(
-        &mut self,
-        gather: &Gather,
-        access: Access,
-        client: &Client<'_>,
-        params: Params<'_>,
-    ) -> Result<Parts, ClientError> {
-        let values = Values {
-            text: &gather.text,
-            literals: &gather.literals,
-            params: client.bound.then_some(params),
-            types: client.types,
-        };
-        let from: Vec<Vec<ShardRef>> =
-            gather.tables.iter().map(|table| self.shards_with(table, gather.group, &values)).collect();
-        let engine = self.engine(gather, &from);
-        let mut all: Vec<ShardRef> = from.iter().flatten().copied().chain([engine]).collect();
-        // In order, as every other statement takes them: nobody waits for who waits for it.
-        all.sort_unstable();
-        all.dedup();
-        let mut servers = Vec::with_capacity(all.len());
-        for &shard in &all {
-            // A replica has no temporary tables.
-            let access = if shard == engine { Access::ReadPrimary } else { access };
-            servers.push(self.acquire(shard, access).await?);
-        }
-        let index = |shard: &ShardRef| all.binary_search(shard).map_or(0, |at| servers[at]);
-        let others = |from: &Vec<ShardRef>| from.iter().filter(|s| **s != engine).map(index).collect();
-        Ok(Parts {
-            engine: index(&engine),
-            sources: from.iter().map(others).collect(),
-            own: from.iter().map(|from| from.contains(&engine)).collect(),
-            all: servers.clone(),
-        })
-    }
-
-    /// Refuses to bring values in text where that is not exact, or read otherwise than it is written.
-    fn check_text(&self, gather: &Gather, parts: &Parts) -> Result<(), ClientError> {
-        if gather.tables.iter().all(|table| table.binary) {
-            return Ok(());
-        }
+    /// Whether values in text are exact, and are read as they are written.
+    fn is_text_exact(&self, parts: &Parts) -> bool {
         let is = |index: usize, name, style| {
             let value = self.servers[index].lease.parameters.get(name);
             value.is_none_or(|value| value.starts_with(style))
@@ -138,45 +123,7 @@ impl Session {
         let dates =
             parts.all.iter().all(|&n| is(n, "DateStyle", "ISO") && is(n, "IntervalStyle", "postgres"));
         let unset = |name| self.settings.value(name).is_none();
-        if dates && unset("lc_monetary") && unset("array_nulls") {
-            return Ok(());
-        }
-        let message = "this statement brings values of this database's own types over several shards, which takes \
-                       DateStyle ISO, IntervalStyle postgres, and lc_monetary and array_nulls as they are";
-        Err(ClientError::error("0A000", message))
-    }
-
-    fn shards_with(&self, table: &Brought, group: GroupId, values: &Values<'_>) -> Vec<ShardRef> {
-        match shards_of(&self.database.maps[group.0], &table.pins, values) {
-            Some(shards) => shards.into_iter().map(|shard| ShardRef { group, shard }).collect(),
-            None => self.database.shards_of(group).collect(),
-        }
-    }
-
-    /// The shard that runs the statement: one that has rows of it. In a transaction, one that wrote nothing there if there
-    /// is one: a server that has seen temporary tables can't prepare its transaction.
-    fn engine(&mut self, gather: &Gather, from: &[Vec<ShardRef>]) -> ShardRef {
-        if let Some(shard) = gather.at {
-            return ShardRef { group: gather.group, shard };
-        }
-        let mut able: Vec<ShardRef> = from.iter().flatten().copied().collect();
-        if able.is_empty() {
-            able = self.database.shards_of(gather.group).collect();
-        }
-        able.sort_unstable();
-        able.dedup();
-        let held = |fits: fn(&Participant) -> bool| {
-            self.servers.iter().find(|p| fits(p) && able.contains(&p.shard)).map(|p| p.shard)
-        };
-        // One that has seen some can't prepare any more.
-        if let Some(shard) = held(|p| p.unpreparable).or_else(|| held(|p| !p.wrote)) {
-            return shard;
-        }
-        self.next_shard = self.next_shard.wrapping_add(1);
-        let wrote = |shard: &ShardRef| self.servers.iter().any(|p| p.wrote && p.shard == *shard);
-        let free: Vec<ShardRef> = able.iter().copied().filter(|shard| !wrote(shard)).collect();
-        let among = if free.is_empty() { &able } else { &free };
-        among[self.next_shard as usize % among.len()]
+        dates && unset("lc_monetary") && unset("array_nulls")
     }
 
     /// Brings the rows, runs the statement, and gives the client its rows. How many they were.
@@ -187,32 +134,36 @@ impl Session {
         client: &Client<'_>,
         params: Params<'_>,
         copying: &mut bool,
+        moment: &mut Moment,
     ) -> Result<u64, Failure> {
         let engine = Engine {
             gather,
             parts,
             types: client.types,
             params,
+            bind: client.bind,
+            describes_only: false,
+            is_text_exact: self.is_text_exact(parts),
             nested: self.transaction.is_some(),
             max: self.world.config.routing.gather_max_bytes,
         };
         let (servers, wire) = (&mut self.servers[..], &mut self.client);
         let brought = tokio::select! {
             biased;
-            brought = engine.bring(servers, copying) => brought,
+            brought = engine.bring(servers, copying, moment) => brought,
             () = poll_fn(|cx| wire.poll_end(cx, MAX_AHEAD)) => {
                 Err(End::Client(io::ErrorKind::UnexpectedEof.into()).into())
             }
         };
-        let described = brought.map_err(|failure| self.reworded(failure, gather, |position| position))?;
+        let ready = brought.map_err(|failure| self.reworded(failure, gather, |position| position))?;
+        let Ready { described, messages, instead } = ready;
+        let gather = instead.as_ref().unwrap_or(gather);
         if client.bound && !self.is_query {
             self.client.output.extend(reply::BIND_COMPLETE);
         }
         if client.describes {
             frame::put(&mut self.client.output, b'T', &described);
         }
-        let sql = [gather.sql().as_bytes(), b"\0"].concat();
-        let messages = shard_messages(&sql, client.types, client.bind, &params, 0);
         let server = &mut self.servers[parts.engine].lease;
         server.wire.send(messages.filled());
         server.unnamed = None;
@@ -241,6 +192,9 @@ impl Session {
             limit: None,
             offset: None,
             locks: None,
+            places: None,
+            clock: None,
+            splice: None,
         };
         let all = Window { skip: 0, left: None };
         let total = self.merge(&[parts.engine], &plain, all, false).await;
@@ -254,14 +208,7 @@ impl Session {
         let space = gather.text.chars().take_while(|c| c.is_whitespace()).count();
         let moved = self.moved.saturating_sub(space);
         self.proxy.metrics.server_errors.inc();
-        let mut reworded = Vec::with_capacity(body.len());
-        for field in body.split_inclusive(|&byte| byte == 0) {
-            match position_in(field) {
-                Some(at) => reworded.extend_from_slice(format!("P{}\0", position(at)).as_bytes()),
-                None => reworded.extend_from_slice(field),
-            }
-        }
-        Failure::ServerError(move_position(&reworded, moved))
+        Failure::ServerError(move_position(&placed(&body, position), moved))
     }
 
     /// Brings every server to its ReadyForQuery, and undoes what the engine did.
@@ -294,7 +241,7 @@ impl Session {
         }
         let engine = &mut self.servers[parts.engine].lease;
         let undone = match (self.transaction.is_some(), done) {
-            (true, true) => engine.run_each(engine::BACK).await,
+            (true, true) => engine.run_each(prepare::BACK).await,
             // Whatever is left there goes when the transaction is rolled back, or to a savepoint of the client's.
             (true, false) => Ok(()),
             (false, _) if engine.status == b'I' => Ok(()),
@@ -305,4 +252,23 @@ impl Session {
         parts.all.iter().for_each(|&index| self.servers[index].lease.used_until = Some(now));
         drained.and(undone.map_err(|e| super::servers::refused(&e)))
     }
+}
+
+/// An error with its position, if it has one, in another text.
+fn placed(body: &[u8], position: impl Fn(usize) -> usize) -> Vec<u8> {
+    let mut placed = Vec::with_capacity(body.len());
+    for field in body.split_inclusive(|&byte| byte == 0) {
+        match position_in(field) {
+            Some(at) => placed.extend_from_slice(format!("P{}\0", position(at)).as_bytes()),
+            None => placed.extend_from_slice(field),
+        }
+    }
+    placed
+}
+
+/// Values would be brought in text, which is not exact, or is read otherwise than it is written.
+fn not_exact() -> ClientError {
+    let message = "this statement brings values of this database's own types over several shards, which takes \
+                   DateStyle ISO, IntervalStyle postgres, and lc_monetary and array_nulls as they are";
+    ClientError::error("0A000", message)
 }

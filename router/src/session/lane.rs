@@ -165,7 +165,7 @@ impl Session {
 
     /// Takes up the next message, if it is one for the fast lane.
     fn depart(&mut self) -> Departure {
-        let whole = match frame::peek(self.client.input.filled(), self.client.max_message) {
+        let whole = match frame::peek(self.client.input.filled(), self.client.max_message()) {
             Ok(Some(header)) if header.len <= self.client.input.len() => header,
             _ => return Departure::Long(None),
         };
@@ -194,12 +194,12 @@ impl Session {
         let Some(text) = text else { return Departure::Long(None) };
         if !self.has_failed()
             && may_be_plain(text)
-            && let Some((target, access)) = self.known_place(text)
+            && let Some((target, access, clocked)) = self.known_place(text)
         {
             let work = Work::Simple(self.take(len), None);
             return match self.place_now(&target) {
-                Some(shard) => self.seat(shard, access, work),
-                None => Departure::Long(Some(work)),
+                Some(shard) if !(clocked && self.is_late(shard)) => self.seat(shard, access, work),
+                _ => Departure::Long(Some(work)),
             };
         }
         let Ok(decided) = self.with_planning(|planning| self.decide_with(planning, text)) else {
@@ -207,7 +207,7 @@ impl Session {
         };
         let place = match &decided {
             Decided::One(Decision { plan, target: Ok(target), .. }) if plan.plain && !self.has_failed() => {
-                Some((target.clone(), plan.access))
+                Some((target.clone(), plan.access, plan.clocked.is_some()))
             }
             Decided::One(Decision { plan, .. }) if plan.command == Command::Begin => {
                 let text = text.to_owned();
@@ -220,7 +220,11 @@ impl Session {
             _ => None,
         };
         let work = Work::Simple(self.take(len), Some(decided));
-        match place.and_then(|(target, access)| Some((self.place_now(&target)?, access))) {
+        let place = place.and_then(|(target, access, clocked)| {
+            let shard = self.place_now(&target)?;
+            (!(clocked && self.is_late(shard))).then_some((shard, access))
+        });
+        match place {
             Some((shard, access)) => self.seat(shard, access, work),
             None => Departure::Long(Some(work)),
         }
@@ -255,7 +259,7 @@ impl Session {
 
     fn depart_batch(&mut self) -> Departure {
         let client = &self.client;
-        let Some(len) = whole_batch(client.input.filled(), client.max_message) else {
+        let Some(len) = whole_batch(client.input.filled(), client.max_message()) else {
             return Departure::Long(None);
         };
         let bytes = self.take(len);
@@ -376,7 +380,8 @@ impl Session {
         if let Ok(lease) = &leased {
             self.meter_wait(self.now, lease);
         }
-        Poll::Ready(match leased.map_err(no_lease) {
+        let names_hold = |lease| self.database.check_names(self.now).map(|()| lease);
+        Poll::Ready(match leased.map_err(no_lease).and_then(names_hold) {
             Ok(lease) => match self.board(Participant::new(shard, lease), access) {
                 Ok(index) => Ok(self.launch(index, work)),
                 Err(Participant { lease, .. }) => {
@@ -448,7 +453,7 @@ impl Session {
         if let Some(index) = self.servers.iter().position(|p| p.shard == shard) {
             // What makes a second writer is for the long way.
             let joins = writes && !self.servers[index].wrote && self.servers.iter().any(|p| p.wrote);
-            if joins || !self.mark_now(access) {
+            if joins || !self.is_in_terms_at(index) || !self.mark_now(access) {
                 return Seat::None;
             }
             self.servers[index].wrote |= writes;
@@ -505,7 +510,8 @@ impl Session {
 
     /// Takes a server in hand, if the client's settings are in place there.
     fn board(&mut self, mut participant: Participant, access: Access) -> Result<usize, Participant> {
-        if !Arc::ptr_eq(&participant.lease.settings, &self.settings) || !self.mark_now(access) {
+        let settled = Arc::ptr_eq(&participant.lease.settings, &self.settings);
+        if !settled || !self.is_in_terms(&mut participant) || !self.mark_now(access) {
             return Err(participant);
         }
         participant.wrote = access == Access::Write;
@@ -531,13 +537,13 @@ impl Session {
             return Poll::Ready(Ok(Landed::Here));
         };
         Poll::Ready(match (landed, came) {
-            (Ok(_), came) if exchange.ailment.is_some() => Ok(again(shard, came, exchange)),
+            (Ok(_), came) if exchange.is_sick() => Ok(again(shard, came, exchange)),
             (Ok(outcome), Came::End) => {
                 self.land_end(index, outcome);
                 Ok(Landed::Here)
             }
             (Ok(outcome), came) => {
-                self.land(index, outcome, &came, exchange.shapes);
+                self.land(index, outcome, &came, exchange.found().shapes);
                 Ok(if outcome.error.is_some() { self.landed_badly() } else { Landed::Here })
             }
             (Err(broken), came) => {
@@ -630,7 +636,7 @@ impl Session {
 
 /// A batch that is to be sent once more.
 fn again(shard: ShardRef, came: Came, exchange: Exchange) -> Landed {
-    let Some(ailment) = exchange.ailment else { return Landed::Here };
+    let Some(ailment) = exchange.found().ailment else { return Landed::Here };
     let work = match came {
         Came::Quick(quick) => Work::Quick(quick),
         Came::Batch(batch) => Work::Batch(batch),

@@ -9,6 +9,7 @@ mod asked;
 mod audited;
 mod batch;
 mod caching;
+mod clocked;
 mod combine;
 mod copy_in;
 mod copy_out;
@@ -26,6 +27,7 @@ mod limit;
 mod listed;
 mod listen;
 mod meter;
+mod moment;
 mod parameters;
 mod patience;
 mod pieces;
@@ -43,6 +45,7 @@ mod simple;
 mod spread;
 mod sql_prepared;
 mod temporary;
+mod terms;
 mod together;
 mod transaction;
 mod two_phase;
@@ -250,7 +253,7 @@ impl Session {
         let mode = world.pool_mode(&greeting.database, &greeting.user);
         let timeouts = world.timeouts(&greeting.database, &greeting.user);
         let ways = world.ways();
-        let client = Wire { max_message: world.max_message(), ..client };
+        let client = client.limited(world.max_message());
         let registration = Registration { proxy: proxy.clone(), key: greeting.key, handle: greeting.cancel };
         let meter = Meter::new(&proxy, &greeting.database.name, &client);
         let now = Instant::now();
@@ -490,7 +493,7 @@ impl Session {
             }
         }
         let header = loop {
-            match frame::peek(self.client.input.filled(), self.client.max_message) {
+            match frame::peek(self.client.input.filled(), self.client.max_message()) {
                 Ok(Some(header)) => break header,
                 Ok(None) => self.wait_for_client().await?,
                 Err(_) => return Err(End::Fatal(self.bad_length(0))),
@@ -545,7 +548,7 @@ impl Session {
         }
         self.timeouts = self.world.timeouts(&self.database, &self.user);
         self.ways = self.world.ways();
-        self.client.max_message = self.world.max_message();
+        self.client.limit(self.world.max_message());
         self.check_kept()?;
         self.follow_mode();
         Ok(true)

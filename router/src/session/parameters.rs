@@ -505,12 +505,23 @@ pub(super) fn with_values(text: &str, types: &[u32], params: &Params<'_>) -> Opt
             Some(bytes) if !param.binary || TEXTS.contains(&declared) && !bytes.contains(&0) => {
                 out.push_str(&quote(std::str::from_utf8(bytes).ok()?));
             }
-            Some(_) => return None,
+            Some(bytes) => out.push_str(&number_of(declared, bytes)?),
         }
         rest = &rest[1 + digits..];
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// A whole number or a truth in binary, as SQL of its type.
+fn number_of(declared: u32, bytes: &[u8]) -> Option<String> {
+    Some(match declared {
+        16 => format!("({}::pg_catalog.bool)", u8::from(*bytes.first()? != 0)),
+        20 => format!("('{}'::pg_catalog.int8)", i64::from_be_bytes(bytes.try_into().ok()?)),
+        21 => format!("('{}'::pg_catalog.int2)", i16::from_be_bytes(bytes.try_into().ok()?)),
+        23 => format!("('{}'::pg_catalog.int4)", i32::from_be_bytes(bytes.try_into().ok()?)),
+        _ => return None,
+    })
 }
 
 /// Whether a statement sets what stays with the session if its transaction commits.

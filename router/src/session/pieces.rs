@@ -4,16 +4,19 @@ use super::Session;
 use super::batch::{Batch, Item};
 use super::explain::placed_by_hint;
 use super::extended::Progress;
+use super::gather::beyond_any_shard;
 use super::listen::changes_listening;
 use super::parameters::sets;
 use super::portals::needs_portal;
 use super::prepared::Prepared;
 use super::simple::Failure;
+use super::spread::beyond_one_group;
 use super::transaction::Transaction;
 use crate::error::ClientError;
 use crate::plan::copy::CopyPlan;
 use crate::plan::locate::Target;
-use crate::plan::{Access, Plan, Tier};
+use crate::plan::spread::How;
+use crate::plan::{Access, Across, Plan, Tier};
 use crate::reply;
 use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
@@ -125,6 +128,12 @@ impl Session {
         if !self.is_servers(&statement.plan.command) {
             return self.control_piece(&statement, items).await;
         }
+        // A cursor may have been declared by what stands before it in the batch.
+        let now = match of_cursor(&statement.plan) {
+            true => self.hinted(&statement.text, statement.may_hint, &statement.plan)?,
+            false => None,
+        };
+        let target = now.map_or(target, |place| Ok(Target::One(place)));
         if let Some(explained) = statement.plan.explained() {
             let hint = placed_by_hint(&target);
             let tier = Box::pin(self.explain_extended(&statement, explained, hint, bytes, items)).await?;
@@ -167,6 +176,12 @@ impl Session {
             }
             target => {
                 let shard = self.single_shard(&statement.plan, target)?;
+                if let Some(spread) = self.late_insert(shard, bytes, items) {
+                    let shards = vec![shard.shard];
+                    Box::pin(self.spread_extended(&statement, &spread, shards, bytes, items)).await?;
+                    self.count(statement.plan.tier);
+                    return Ok(false);
+                }
                 self.begin_write(&statement.plan, key.as_deref()).await;
                 let done = self.unit(shard, statement.plan.access, bytes, items, false, None).await;
                 self.end_write().await;
@@ -226,6 +241,13 @@ impl Session {
             Box::pin(self.cursor_piece(&command, bytes, items)).await?;
             return Ok(false);
         }
+        if let Some(gather) = beyond_any_shard(&statement.plan) {
+            Box::pin(self.describe_gather(statement, gather, items)).await?;
+            return Ok(false);
+        }
+        if is_fed_from_afar(&statement.plan) {
+            return Err(beyond_one_group().into());
+        }
         let shard = super::decide::first_shard(crate::plan::hinted::group(&statement.plan));
         self.unit(shard, Access::Read, bytes, items, false, None).await
     }
@@ -278,6 +300,16 @@ impl Session {
     }
 }
 
+/// Whether no shard understands a statement as it came: its tables are of several groups.
+pub(super) fn is_beyond_any_shard(plan: &Plan) -> bool {
+    plan.across().is_some() && (beyond_any_shard(plan).is_some() || is_fed_from_afar(plan))
+}
+
+/// Whether it is an INSERT … SELECT from another shard group.
+fn is_fed_from_afar(plan: &Plan) -> bool {
+    matches!(plan.across(), Some(Across::Spread(spread)) if matches!(&spread.how, How::Fed(fed) if fed.spans_groups))
+}
+
 pub(super) fn bound_here(items: &[Item], name: &[u8]) -> bool {
     items.iter().any(|item| matches!(item, Item::Bind { portal, .. } if portal == name))
 }
@@ -307,6 +339,11 @@ fn piece_end(items: &[Item], at: usize) -> usize {
         }
     }
     items.len()
+}
+
+/// Whether it goes where a cursor is.
+fn of_cursor(plan: &Plan) -> bool {
+    plan.command == Command::Cursor || plan.current_of.is_some()
 }
 
 /// Whether a portal over several shards stays: it lives in a transaction.

@@ -12,6 +12,7 @@ mod live;
 mod locked;
 mod past;
 mod stored;
+mod valued;
 
 use super::Session;
 use super::servers::refused;
@@ -32,6 +33,8 @@ pub struct Portals {
     /// How many there have been.
     count: u64,
     open: Vec<Portal>,
+    /// Cursors in temporary tables, with the numbers of these.
+    stored: Vec<(Vec<u8>, u64)>,
 }
 
 /// One of them.
@@ -84,6 +87,7 @@ impl Portals {
     /// Those that were made behind a savepoint are gone with what it undoes.
     pub fn go_back_to(&mut self, mark: u64) {
         self.open.retain(|portal| portal.number <= mark);
+        self.stored.retain(|(_, number)| *number <= mark);
     }
 
     fn find(&self, name: &[u8]) -> Option<&Portal> {

@@ -68,6 +68,15 @@ impl Prepared {
         self.served.version.load(Ordering::Relaxed)
     }
 
+    /// The same statement with another text for one server, which is to hold it unnamed.
+    pub fn told_as(&self, id: StatementId, sql: &str, splices: Vec<Splice>) -> Self {
+        let types = self.parse_tail.get(self.text.len()..).unwrap_or_default();
+        let told = Told { tail: [sql.as_bytes(), types].concat().into(), splices };
+        let shape = RowShape::default();
+        let (told, served) = (Some(Box::new(told)), self.served.clone());
+        Self { name: "".into(), told, served, ..self.anew(id, shape) }
+    }
+
     /// The same statement as another one, whose result has this shape.
     pub fn anew(&self, id: StatementId, shape: RowShape) -> Self {
         Self {

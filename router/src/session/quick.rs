@@ -74,7 +74,7 @@ impl Session {
     /// Takes up such a batch. `None`: it is another one, or not to be decided here; nothing was taken.
     pub(super) fn depart_quick(&mut self) -> Option<Departure> {
         let input = self.client.input.filled();
-        let shape = Shape::of(input).filter(|shape| shape.len <= self.client.max_message)?;
+        let shape = Shape::of(input).filter(|shape| shape.len <= self.client.max_message())?;
         let statement = self.known(&shape, input)?;
         let values = Values {
             text: &statement.text,
@@ -85,6 +85,9 @@ impl Session {
         let target = locate(&statement.plan.route, &self.database.maps, &values).ok()?;
         let access = statement.plan.access;
         let shard = self.place_now(&target)?;
+        if statement.plan.clocked.is_some() && self.is_late(shard) {
+            return None;
+        }
         let bytes = self.take(shape.len);
         Some(self.seat(shard, access, Work::Quick(Quick { bytes, statement, shape })))
     }

@@ -4,12 +4,13 @@
 //! dropped, what it asked for and no server was asked (a Parse that the server had already) is put in. A client
 //! that does not read stops the reading from its server; nothing is held beyond one buffer.
 
+mod ahead;
+
 use super::cure::{Ailment, left};
 use super::limit::Limit;
 use super::listed::Spliced;
 use super::patience::{Sender, Streams};
 use super::{End, SYNC};
-use crate::error::ClientError;
 use crate::handle::ClientHandle;
 use crate::reply;
 use shardway_pool::frame::{self, HEADER};
@@ -111,8 +112,6 @@ pub struct Exchange {
     /// Whether answers follow a script.
     extended: bool,
     outcome: Outcome,
-    /// The FATAL error that the server said before it closed.
-    last_words: Option<String>,
     /// Bytes of a message's body that are still to be passed on.
     passing: usize,
     copy_in: CopyIn,
@@ -120,28 +119,18 @@ pub struct Exchange {
     copying: usize,
     /// Whether these bytes are not the whole message any more.
     copied_some: bool,
-    /// How the server was lost in the middle of such a message, and whether the client got a part of one.
-    lost: Option<(io::Error, bool)>,
     /// Whether these bytes go nowhere.
     discarding: bool,
     /// Characters of the client's text in front of what the server got: positions in errors count them.
     moved: usize,
-    /// What the server's texts have that the client's have not.
-    spliced: Option<Box<Spliced>>,
     opening: Opening,
     /// A described statement's parameters are not the client's.
     hides_parameters: bool,
-    /// Command tags that came, in order, where they are wanted; empty where an Execute ended without one.
-    pub(super) tags: Option<Vec<String>>,
-    /// What the client was told of described statements, in order: bodies of RowDescription, empty for NoData.
-    pub(super) shapes: Vec<Vec<u8>>,
     /// Whether the client has heard the parameters of the statement whose Describe comes next.
     has_parameters: bool,
     /// As long as there are more steps than this to come, nothing was executed, and a statement that is out of date on
     /// the server can be prepared again without anybody seeing it.
     curable_above: usize,
-    /// What is out of date; the client was told nothing of it.
-    pub(super) ailment: Option<Ailment>,
     /// A Sync is to be sent yet, when the server waits for no data of the client's any more.
     owes_sync: bool,
     /// The client has said all of its data.
@@ -151,6 +140,25 @@ pub struct Exchange {
     /// Bytes that the client copied so far.
     copied: usize,
     streams: Streams,
+    /// What most have nothing of: an exchange is part of its session, and is moved as it ends.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few exchanges have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// The FATAL error that the server said before it closed.
+    last_words: Option<String>,
+    /// How the server was lost in the middle of a client's message, and whether the client got a part of one.
+    lost: Option<(io::Error, bool)>,
+    /// What the server's texts have that the client's have not.
+    spliced: Option<Box<Spliced>>,
+    /// Command tags that came, in order, where they are wanted; empty where an Execute ended without one.
+    pub(super) tags: Option<Vec<String>>,
+    /// What the client was told of described statements, in order: bodies of RowDescription, empty for NoData.
+    pub(super) shapes: Vec<Vec<u8>>,
+    /// What is out of date; the client was told nothing of it.
+    pub(super) ailment: Option<Ailment>,
 }
 
 impl Exchange {
@@ -160,27 +168,22 @@ impl Exchange {
             forward_ready,
             extended: false,
             outcome: Outcome::default(),
-            last_words: None,
             passing: 0,
             copy_in: CopyIn::No,
             copying: 0,
             copied_some: false,
-            lost: None,
             discarding: false,
             moved: 0,
-            spliced: None,
             opening: Opening::No,
             hides_parameters: false,
-            tags: None,
-            shapes: Vec::new(),
             has_parameters: false,
             curable_above: usize::MAX,
-            ailment: None,
             owes_sync: false,
             has_copied: false,
             passed: 0,
             copied: 0,
             streams: Streams::default(),
+            rare: None,
         }
     }
 
@@ -216,7 +219,9 @@ impl Exchange {
     /// Notes the tags that come.
     #[must_use]
     pub fn telling_tags(mut self, tells: bool) -> Self {
-        self.tags = tells.then(Vec::new);
+        if tells {
+            self.rare().tags = Some(Vec::new());
+        }
         self
     }
 
@@ -230,13 +235,37 @@ impl Exchange {
     /// Errors' positions count in texts that have something put in.
     #[must_use]
     pub(super) fn splicing(mut self, spliced: Option<Box<Spliced>>) -> Self {
-        self.spliced = spliced;
+        if spliced.is_some() {
+            self.rare().spliced = spliced;
+        }
         self
     }
 
     /// Whether they do.
     pub(super) fn is_spliced(&self) -> bool {
-        self.spliced.is_some()
+        self.rare.as_ref().is_some_and(|rare| rare.spliced.is_some())
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether what is out of date has come up.
+    pub(super) fn is_sick(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.ailment.is_some())
+    }
+
+    fn is_cut_short(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.lost.is_some())
+    }
+
+    fn tells_tags(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.tags.is_some())
+    }
+
+    /// What it came to, but for its outcome.
+    pub(super) fn found(self) -> Rare {
+        self.rare.map(|rare| *rare).unwrap_or_default()
     }
 
     /// A described statement has no parameters, whatever the server says.
@@ -305,7 +334,7 @@ impl<'a> Relay<'a> {
 
     /// Passes on what there is; ready at ReadyForQuery.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
-        let mut polled = if self.at.lost.is_some() { self.poll_rest(cx) } else { self.poll_on(cx) };
+        let mut polled = if self.at.is_cut_short() { self.poll_rest(cx) } else { self.poll_on(cx) };
         if polled.is_pending() {
             return polled;
         }
@@ -317,46 +346,6 @@ impl<'a> Relay<'a> {
             self.at.streams.end(&self.server.wire.stream, &self.client.stream);
         }
         polled
-    }
-
-    /// What a COPY came to: should the server be lost, the client's message that was cut short by it is read to its end first.
-    #[cold]
-    fn poll_after_copy(
-        &mut self,
-        polled: Poll<Result<Outcome, Broken>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Outcome, Broken>> {
-        match polled {
-            Poll::Ready(Err(Broken::Server { cause, torn })) if self.at.copying > 0 => {
-                self.at.lost = Some((cause, torn));
-                self.at.streams.end(&self.server.wire.stream, &self.client.stream);
-                self.poll_rest(cx)
-            }
-            polled => polled,
-        }
-    }
-
-    /// The server is lost in the middle of a message of the client's: the rest of that is taken, since it is no message by
-    /// itself, before anything is said.
-    #[cold]
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
-        loop {
-            let n = self.at.copying.min(self.client.input.len());
-            self.client.input.consume(n);
-            self.at.copying -= n;
-            if self.at.copying == 0 {
-                break;
-            }
-            let cause = match ready!(self.client.poll_fill(cx)) {
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                Ok(_) => continue,
-                Err(cause) => cause,
-            };
-            return Poll::Ready(Err(Broken::Client(End::Client(cause))));
-        }
-        let (cause, torn) =
-            self.at.lost.take().unwrap_or_else(|| (io::ErrorKind::UnexpectedEof.into(), false));
-        Poll::Ready(Err(Broken::Server { cause, torn }))
     }
 
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Broken>> {
@@ -399,22 +388,9 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Sends the Sync that is owed, if what belongs before it is through.
-    fn pay_sync(&mut self) {
-        let through = self.at.has_copied || self.at.outcome.error.is_some() || self.script.is_empty();
-        if through && self.at.copying == 0 {
-            self.server.wire.output.extend(SYNC);
-            self.at.owes_sync = false;
-        }
-    }
-
-    /// What is left to be taken of the client's COPY when it has ended or failed.
-    fn after_copy(&self) -> CopyIn {
-        if self.at.extended && !self.at.owes_sync { CopyIn::UntilSync } else { CopyIn::No }
-    }
-
     fn server_gone(&self, cause: io::Error) -> Broken {
-        let cause = self.at.last_words.clone().map_or(cause, io::Error::other);
+        let words = self.at.rare.as_ref().and_then(|rare| rare.last_words.clone());
+        let cause = words.map_or(cause, io::Error::other);
         Broken::Server { cause, torn: self.at.passing > 0 }
     }
 
@@ -451,7 +427,7 @@ impl<'a> Relay<'a> {
                 }
                 continue;
             }
-            let header = match frame::peek(input, self.client.max_message) {
+            let header = match frame::peek(input, self.client.max_message()) {
                 Ok(Some(header)) => header,
                 Ok(None) => return Ok((at, at)),
                 Err(_) => {
@@ -522,10 +498,10 @@ impl<'a> Relay<'a> {
         match tag {
             b'D' | b'd' | b'N' => Ok(Keep::Yes),
             // Where something else is due first it is looked at again.
-            b'C' | b's' | b'I' if self.at.tags.is_some() && !(self.at.extended && self.is_due()) => {
+            b'C' | b's' | b'I' if self.at.tells_tags() && !(self.at.extended && self.is_due()) => {
                 let tag_text = if tag == b'C' { frame::cstr(body).map(|(text, _)| text) } else { None };
                 let text = String::from_utf8_lossy(tag_text.unwrap_or_default()).into_owned();
-                self.at.tags.get_or_insert_default().push(text);
+                self.at.rare().tags.get_or_insert_default().push(text);
                 Ok(if self.at.extended { self.completes(tag) } else { Keep::Yes })
             }
             // Nobody listens on a server that others will have: a function did it, for a client that is gone.
@@ -552,26 +528,28 @@ impl<'a> Relay<'a> {
                 if let Some(b"FATAL" | b"PANIC") = frame::error_field(body, b'V') {
                     // It ends that server's connection, not the client's: its end is due next, and told with this.
                     let words = frame::error_field(body, b'M').unwrap_or_default();
-                    self.at.last_words = Some(String::from_utf8_lossy(words).into_owned());
+                    self.at.rare().last_words = Some(String::from_utf8_lossy(words).into_owned());
                     return Ok(Keep::Drop);
                 }
                 let code = frame::error_field(body, b'C').and_then(|c| c.first_chunk::<5>()).copied();
                 let first = self.at.outcome.error.is_none();
                 self.at.outcome.error.get_or_insert(code.unwrap_or(*b"XX000"));
-                if first && self.script.len() > self.at.curable_above {
-                    self.at.ailment = Ailment::of(body, self.at.has_parameters);
-                    if self.at.ailment.is_some() {
-                        return Ok(Keep::Drop);
-                    }
+                if first
+                    && self.script.len() > self.at.curable_above
+                    && let Some(ailment) = Ailment::of(body, self.at.has_parameters)
+                {
+                    self.at.rare().ailment = Some(ailment);
+                    return Ok(Keep::Drop);
                 }
                 if self.at.copy_in == CopyIn::Data {
                     self.at.copy_in = self.after_copy();
                 }
                 Ok(if let Some(instead) = self.verdict(code) {
                     Keep::Instead(instead)
-                } else if self.at.moved > 0 || self.at.spliced.is_some() {
+                } else if self.at.moved > 0 || self.at.is_spliced() {
                     let body = &self.server.wire.input.filled()[at + HEADER..at + len];
-                    let located = self.at.spliced.as_ref().map(|s| s.located(body, left(self.script)));
+                    let spliced = self.at.rare.as_ref().and_then(|rare| rare.spliced.as_ref());
+                    let located = spliced.map(|s| s.located(body, left(self.script)));
                     Keep::Instead(move_position(located.as_deref().unwrap_or(body), self.at.moved))
                 } else {
                     Keep::Yes
@@ -589,7 +567,7 @@ impl<'a> Relay<'a> {
             }
             b'T' | b'n' if matches!(self.script.front(), Some(Step::ForwardShape | Step::ForwardRows)) => {
                 let shape = if tag == b'T' { body.to_vec() } else { Vec::new() };
-                self.at.shapes.push(shape);
+                self.at.rare().shapes.push(shape);
                 self.at.has_parameters = false;
                 self.script.pop_front();
                 Ok(Keep::Yes)
@@ -676,95 +654,11 @@ impl<'a> Relay<'a> {
         self.server.outstanding = self.server.outstanding.saturating_sub(1);
         let told = if self.at.opening == Opening::Failed { b'E' } else { status };
         self.at.outcome.status = told;
-        match self.at.forward_ready && self.at.ailment.is_none() {
+        match self.at.forward_ready && !self.at.is_sick() {
             true if told == status => Keep::Yes,
             true => Keep::Instead(vec![told]),
             false => Keep::Drop,
         }
-    }
-
-    /// Reads what the client sends meanwhile: COPY data for the server, statements for later, or its end.
-    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
-        let mut progress = Poll::Pending;
-        loop {
-            if self.is_copying() {
-                if !self.server.wire.output.is_empty() {
-                    // The server does not take more right now; its socket will wake us.
-                    return Ok(progress);
-                }
-                if self.copy_to_server()? {
-                    progress = Poll::Ready(());
-                    let _ = self.server.wire.poll_flush(cx).map_err(|cause| self.server_gone(cause))?;
-                    continue;
-                }
-            } else if self.client.input.len() >= MAX_AHEAD {
-                return Ok(progress);
-            }
-            match self.client.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => {
-                    return Err(Broken::Client(End::Client(io::ErrorKind::UnexpectedEof.into())));
-                }
-                Poll::Ready(Ok(n)) if self.is_copying() => self.at.copied = self.at.copied.saturating_add(n),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(e)) => return Err(Broken::Client(End::Client(e))),
-                Poll::Pending => {
-                    if self.is_copying() {
-                        self.at.streams.wait(cx, Sender::Client, &self.client.stream, self.at.copied);
-                    }
-                    return Ok(progress);
-                }
-            }
-        }
-    }
-
-    /// Moves COPY messages from the client's input to the server's output; whether any moved.
-    fn copy_to_server(&mut self) -> Result<bool, Broken> {
-        let mut moved = false;
-        while self.is_copying() && !self.client.input.is_empty() {
-            let input = self.client.input.filled();
-            if self.at.copying > 0 {
-                let n = self.at.copying.min(input.len());
-                if !self.at.discarding {
-                    self.server.wire.output.extend(&input[..n]);
-                }
-                self.client.input.consume(n);
-                self.at.copying -= n;
-                self.at.copied_some = true;
-                moved = true;
-                continue;
-            }
-            let header = frame::peek(input, self.client.max_message)
-                .map_err(|_| Broken::Client(End::Fatal(ClientError::protocol("invalid message length"))))?;
-            let Some(header) = header else { break };
-            self.at.copying = header.len;
-            self.at.copied_some = false;
-            // After CopyDone, CopyFail or an error, only the Sync that ends the batch is the server's; and while it
-            // copies, Postgres itself ignores Sync and Flush.
-            self.at.discarding = match (header.tag, self.at.copy_in) {
-                (b'd', CopyIn::Data) => false,
-                (b'c' | b'f', CopyIn::Data) => {
-                    self.at.copy_in = self.after_copy();
-                    self.at.has_copied = true;
-                    false
-                }
-                (b'S', CopyIn::UntilSync) => {
-                    self.at.copy_in = CopyIn::No;
-                    false
-                }
-                (b'S' | b'H', CopyIn::Data) | (b'd' | b'c' | b'f' | b'H', CopyIn::UntilSync) => true,
-                _ => {
-                    return Err(Broken::Client(End::Fatal(ClientError::protocol(
-                        "unexpected message type during COPY from stdin",
-                    ))));
-                }
-            };
-        }
-        Ok(moved)
-    }
-
-    /// Whether the client's next bytes are COPY's.
-    fn is_copying(&self) -> bool {
-        self.at.copying > 0 || self.at.copy_in != CopyIn::No && self.at.outcome.status == 0
     }
 }
 

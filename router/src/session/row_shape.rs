@@ -28,6 +28,11 @@ impl RowShape {
         }
         rest.is_empty().then(|| Self { columns: columns.into() })
     }
+
+    /// The columns' types.
+    pub fn types(&self) -> impl Iterator<Item = u32> {
+        self.columns.iter().map(|(_, oid)| *oid)
+    }
 }
 
 #[cfg(test)]

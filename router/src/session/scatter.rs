@@ -57,7 +57,7 @@ impl Session {
                 window.skip -= 1;
                 self.drop_head(servers[chosen], &mut answers[chosen]);
             } else {
-                self.give_head(servers[chosen], &mut answers[chosen], scatter.order.len()).await?;
+                self.give_head(servers[chosen], &mut answers[chosen], scatter.hidden()).await?;
                 total += 1;
                 window.left = window.left.map(|left| left - 1);
             }
@@ -74,7 +74,7 @@ impl Session {
         scatter: &Scatter,
         described: &mut bool,
     ) -> Result<(), Failure> {
-        let hidden = scatter.order.len();
+        let hidden = scatter.hidden();
         while answer.head.is_none() && !answer.ended {
             let server = &mut self.servers[index].lease;
             let (tag, len) = match server.wire.message(frame::MAX_MESSAGE).await {

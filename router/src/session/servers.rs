@@ -1,8 +1,10 @@
 //! Servers in a session's hands: leasing the right one, putting the client's settings in place, giving it back.
 
+use super::clocked::in_utc;
 use super::kept::{Holds, bereft};
 use super::queued::poll_waiting;
 use super::relay::Broken;
+use super::terms::learn;
 use super::transaction::Transaction;
 use super::two_phase::two_unpreparable;
 use super::{End, Session};
@@ -57,6 +59,9 @@ impl Session {
             if !self.servers[index].asked {
                 self.servers[index].asked = true;
                 self.check_levels().await?;
+            }
+            if !self.is_in_terms_at(index) {
+                Box::pin(self.reread_types()).await?;
             }
             if self.listening.is_some() {
                 Box::pin(self.open_window(index, access)).await;
@@ -177,11 +182,18 @@ impl Session {
         let in_transaction = self.transaction.is_some();
         // One for another shard goes back first: nobody may hold a server while it waits for another.
         let leased = self.leased.take().filter(|(at, _)| *at == shard);
-        let participant = match (self.take_kept(shard), leased) {
+        let mut participant = match (self.take_kept(shard), leased) {
             (Some(kept), _) => kept,
             (None, Some((_, lease))) => Participant::new(shard, lease),
             (None, None) => Participant::new(shard, self.lease_for(shard, access, in_transaction).await?),
         };
+        if !self.is_in_terms(&mut participant)
+            && let Err(error) = Box::pin(learn(&self.database.clone(), &mut participant)).await
+        {
+            let needed = self.needs(&participant);
+            participant.lease.close();
+            return Err(if needed { ClientError { severity: Severity::Fatal, ..error } } else { error });
+        }
         let settled = Arc::ptr_eq(&participant.lease.settings, &self.settings);
         self.servers.push(participant);
         Ok((self.servers.len() - 1, settled))
@@ -368,7 +380,9 @@ impl Session {
             _ => self.unless_client_leaves(async move { pool.checkout().await }).await,
         };
         self.registration.handle.waits_no_more();
-        leased.inspect(|lease| self.meter_wait(now, lease))
+        let leased = leased.inspect(|lease| self.meter_wait(now, lease))?;
+        self.database.check_names(now)?;
+        Ok(leased)
     }
 
     /// Whether it has begun what waiting for servers to be released waits for: it holds one, or its transaction is to.
@@ -421,7 +435,10 @@ impl Session {
         };
         let mut opening = self.transaction.as_ref().map(Transaction::opening).unwrap_or_default();
         let alone = self.servers.iter().enumerate().all(|(other, p)| other == index || !p.asked);
-        if !alone && !opening.is_empty() {
+        let asks_clock = alone && self.transaction.as_ref().is_some_and(|transaction| transaction.asks_clock);
+        if asks_clock {
+            opening.push_str(&format!("\n;SELECT {}", in_utc("now")));
+        } else if !alone && !opening.is_empty() {
             opening.push_str(SHOW_ISOLATION);
         }
         let lease = &mut self.servers[index].lease;
@@ -435,8 +452,12 @@ impl Session {
             [] => {}
             texts => {
                 let row = lease.last_row(texts).await.map_err(|e| refused(&e))?;
-                let level = row.and_then(|row| row.into_iter().next().flatten()).filter(|_| !alone);
-                level.map_or(Ok(()), |level| check_isolation(&level))?;
+                let said = row.and_then(|row| row.into_iter().next().flatten());
+                if asks_clock && let Some(transaction) = &mut self.transaction {
+                    (transaction.clock, transaction.asks_clock) = (said, false);
+                } else if let Some(level) = said.filter(|_| !alone) {
+                    check_isolation(&level)?;
+                }
             }
         }
         if !opening.is_empty() && lease.status != b'T' {

@@ -29,7 +29,10 @@ const NAME: &str = "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
 
 impl Session {
     /// In simple protocol: the rows and CommandComplete, without ReadyForQuery.
-    pub(super) async fn setval_simple(&mut self, setval: &SetVal) -> Result<(), Failure> {
+    pub(super) async fn setval_simple(&mut self, setval: &SetVal, text: &str) -> Result<(), Failure> {
+        if let Some(error) = self.postgres_says(&[text.as_bytes(), b"\0\0\0"].concat()).await {
+            return Err(error.into());
+        }
         let values = self.setval(setval, &setval.arguments, setval.partly.as_ref()).await?;
         reply::columns(&mut self.client.output, &[(&setval.label, oid::INT8)]);
         self.tell_values(&values, false);
@@ -48,7 +51,7 @@ impl Session {
         self.answer_before_bind(bytes, &items[..asked.bind]).await?;
         let malformed = || ClientError::error("08P01", "invalid message format");
         let params = Params::parse(asked.params).ok_or_else(malformed)?;
-        let arguments = with_values(&setval.arguments, &statement.types, &params)
+        let arguments = with_values(&setval.arguments, &setval.types(&statement.types), &params)
             .ok_or_else(|| ClientError::from(Refusal::unsupported("setval with a binary parameter")))?;
         let partly = setval.partly.as_ref().filter(|_| params.is_empty());
         let values = self.setval(setval, &arguments, partly).await?;

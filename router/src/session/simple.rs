@@ -221,7 +221,7 @@ impl Session {
             }
             Target::Everywhere(_) if plan.setval.is_some() => {
                 if let Some(setval) = &plan.setval {
-                    Box::pin(self.setval_simple(setval)).await?;
+                    Box::pin(self.setval_simple(setval, text)).await?;
                 }
                 self.count(Tier::Scatter);
                 Ok(OURS)
@@ -236,12 +236,21 @@ impl Session {
                     Ok(shard) => shard,
                     Err(error) => return Err(self.text_in_postgres_words(text, error).await.into()),
                 };
+                if let Some(spread) = self.late_write(&plan, shard, text) {
+                    Box::pin(self.spread_simple(&plan, &spread, text, vec![shard.shard])).await?;
+                    self.count(plan.tier);
+                    return Ok(OURS);
+                }
                 if matches!(plan.command, Command::Declare { .. }) {
                     self.check_declared(text, Some(shard)).await?;
                 }
                 if plan.leaves || plan.unpreparable || self.holds_anything() {
                     let index = self.acquire(shard, plan.access).await?;
                     self.doubt_by(index, &plan, text);
+                }
+                if plan.command == Command::Copy && self.database.translates() {
+                    let index = self.acquire(shard, plan.access).await?;
+                    Box::pin(self.tell_copy(index, text)).await?;
                 }
                 self.lock_before_rows(&plan, shard).await?;
                 let failed = match self.ask_cache(&plan, text, key.as_deref()).await {
@@ -268,8 +277,14 @@ impl Session {
                         self.holding = assigned.is_some();
                         self.begin_write(&plan, key.as_deref()).await;
                         let looks = self.only_looks(shard, std::iter::once(plan.command == Command::Show));
-                        let told = with_lists(text, std::iter::once((0..text.len(), &*plan)));
-                        let done = self.forward_told(shard, plan.access, message, told, ready).await;
+                        let told = match self.told_text(&plan, shard, text).await {
+                            Ok(None) => Ok(with_lists(text, std::iter::once((0..text.len(), &*plan)))),
+                            told => told,
+                        };
+                        let done = match told {
+                            Ok(told) => self.forward_told(shard, plan.access, message, told, ready).await,
+                            Err(failure) => Err(failure),
+                        };
                         if looks {
                             self.only_looked(shard);
                         }
@@ -284,6 +299,9 @@ impl Session {
                 };
                 if matches!(plan.command, Command::Declare { .. }) && !failed {
                     self.declared(text, shard);
+                }
+                if plan.command == Command::Cursor && !failed {
+                    self.cursors_closed(text).await?;
                 }
                 if plan.setting.is_some() && !failed {
                     self.note_path(&plan, None);
@@ -353,8 +371,9 @@ impl Session {
         match relay.run_within(limit).await {
             Ok(outcome) => {
                 self.answered(index);
+                let is_spliced = exchange.is_spliced();
                 if tells_tags {
-                    self.audit_answer(exchange.tags.take(), outcome.error);
+                    self.audit_answer(exchange.found().tags, outcome.error);
                 }
                 if outcome.error.is_some() {
                     self.proxy.metrics.server_errors.inc();
@@ -364,7 +383,7 @@ impl Session {
                     Box::pin(self.settle_notifications()).await;
                 }
                 self.follow(index, outcome.status);
-                if exchange.is_spliced() && outcome.error.is_some() {
+                if is_spliced && outcome.error.is_some() {
                     Box::pin(self.relearn(outcome.error)).await;
                 }
                 Ok(outcome.error.is_some())
@@ -401,6 +420,9 @@ impl Session {
             statements.iter().any(|(range, decision)| self.audits(&decision.plan, &text[range.clone()]));
         // One by one, each has a line.
         let common = if audited { None } else { self.common_shard(&statements) };
+        // What takes the clock of a transaction that began elsewhere is told it.
+        let is_clocked = || statements.iter().any(|(_, decision)| decision.plan.clocked.is_some());
+        let common = common.filter(|(shard, _)| !(self.is_late(*shard) && is_clocked()));
         if let Some((shard, access)) = common {
             self.check_failed(&Command::Plannable)?;
             let holds = self.holds_anything();
@@ -492,7 +514,9 @@ impl Session {
         path: &SearchPath,
         planning: &Arc<Planning>,
     ) -> Result<Decision, ClientError> {
-        let known = decided.plan.unknown.is_none();
+        // One of the statements before it may have declared a cursor, and so said where that is.
+        let of_cursor = decided.plan.command == Command::Cursor || decided.plan.current_of.is_some();
+        let known = decided.plan.unknown.is_none() && !of_cursor;
         if known && *self.path == *path && self.with_planning(|now| std::ptr::eq(now, &**planning)) {
             return Ok(decided);
         }

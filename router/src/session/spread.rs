@@ -14,6 +14,7 @@ mod wording;
 
 use super::asked::{Asked, shard_messages};
 use super::batch::Item;
+use super::clocked::in_utc;
 use super::prepared::Prepared;
 use super::queued::poll_waiting;
 use super::simple::Failure;
@@ -29,7 +30,7 @@ use crate::sql::literal::string_value;
 use crate::sql::scan::{Literal, Scan};
 use answers::{Answers, Collected, Order, Place};
 use counts::Counts;
-pub(super) use fed::values_of;
+pub(super) use fed::{beyond_one_group, values_of};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::ShardId;
@@ -73,6 +74,11 @@ impl Write<'_> {
     /// Whether the client is told the columns, or that there are none.
     fn describes(&self) -> bool {
         self.bound.as_ref().map_or(self.spread.returns, |bound| bound.describes)
+    }
+
+    /// Whether it has no strings that a shard would read from its own clock.
+    pub(super) fn is_clear(&self) -> bool {
+        self.check_strings().is_ok()
     }
 
     /// Refuses strings that each shard would read from its own clock.
@@ -163,10 +169,6 @@ impl Session {
         params: Params<'_>,
         items: &[Item],
     ) -> Result<Tier, Failure> {
-        if matches!(write.spread.how, How::Fed(_)) {
-            let message = "a portal with a row limit of INSERT … SELECT … RETURNING over several shards is not supported";
-            return Err(ClientError::error("0A000", message).hint("Execute it without a row limit.").into());
-        }
         let max = self.world.config.routing.gather_max_bytes;
         self.begin_holding(max).await?;
         let ran = self.spread_whole(write, shards).await;
@@ -418,10 +420,7 @@ impl Session {
             return Ok(Frozen { transaction: transaction.clone(), statement: String::new() });
         }
         let first = if known.is_some() { index } else { 0 };
-        let utc = |call: &str| {
-            format!("pg_catalog.to_char(pg_catalog.{call}() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
-        };
-        let sql = format!("SELECT {}, {}", utc("now"), utc("statement_timestamp"));
+        let sql = format!("SELECT {}, {}", in_utc("now"), in_utc("statement_timestamp"));
         let rows = self.servers[first].lease.rows(&sql).await.map_err(|e| super::servers::refused(&e))?;
         let unread = || ClientError::error("58000", "the clock of a shard could not be read");
         match rows.into_iter().next().as_deref() {

@@ -159,11 +159,8 @@ impl Session {
 
     async fn execute(&mut self, text: &str, asked: Asked<'_>) -> Result<bool, Failure> {
         let (execute, statement) = self.executed(text).await?;
-        let declared = &statement.types;
-        if !declared.is_empty() && declared.len() != execute.arguments.len() {
-            return Err(wrong_number(&execute.name, declared.len(), execute.arguments.len()).into());
-        }
-        let values = self.arguments(&execute.arguments, declared).await?;
+        check_number(&execute, &statement)?;
+        let values = self.arguments(&execute.arguments, &statement).await?;
         let mut bytes = bind_message(asked.portal, &execute.name, &values, asked.formats);
         bytes.extend(asked.rest);
         let mut items = self.understand_now(&bytes).await;
@@ -187,7 +184,8 @@ impl Session {
         else {
             return Ok(None);
         };
-        let values = self.arguments(&execute.arguments, &[]).await?;
+        let Some(statement) = self.statements.get(execute.name.as_bytes()).cloned() else { return Ok(None) };
+        let values = self.arguments(&execute.arguments, &statement).await?;
         let bind = bind_message(b"", &execute.name, &values, &[0, 0]);
         let items = self.understand_now(&bind).await;
         let [Item::Bind { statement, target: Ok(target), .. }] = &items[..] else { return Ok(None) };
@@ -216,11 +214,8 @@ impl Session {
     /// The statement that an EXECUTE names, where it leads, and its arguments: Bind's body behind the names.
     pub(super) async fn bound_by_execute(&mut self, text: &str) -> Result<BoundByExecute, Failure> {
         let (execute, statement) = self.executed(text).await?;
-        let declared = &statement.types;
-        if !declared.is_empty() && declared.len() != execute.arguments.len() {
-            return Err(wrong_number(&execute.name, declared.len(), execute.arguments.len()).into());
-        }
-        let values = self.arguments(&execute.arguments, declared).await?;
+        check_number(&execute, &statement)?;
+        let values = self.arguments(&execute.arguments, &statement).await?;
         let bytes = bind_message(b"", &execute.name, &values, &[0, 0]);
         let items = self.understand_now(&bytes).await;
         let names = 1 + execute.name.len() + 1;
@@ -268,14 +263,29 @@ impl Session {
     }
 
     /// Arguments as parameters take them; expressions are worked out by a server, once, as in Postgres.
-    async fn arguments(&mut self, texts: &[&str], types: &[u32]) -> Result<Vec<Option<String>>, Failure> {
+    async fn arguments(
+        &mut self,
+        texts: &[&str],
+        statement: &Prepared,
+    ) -> Result<Vec<Option<String>>, Failure> {
+        const INTEGERS: [u32; 3] = [20, 21, 23];
+        let mut types = statement.types.to_vec();
+        types.resize(texts.len(), 0);
+        let rounds: Vec<bool> = texts.iter().map(|text| Argument::has_fraction(text)).collect();
+        if types.iter().zip(&rounds).any(|(oid, rounds)| *rounds && *oid == 0) {
+            let inferred = self.inferred_types(statement).await?;
+            for (oid, inferred) in types.iter_mut().zip(inferred) {
+                *oid = if *oid == 0 && INTEGERS.contains(&inferred) { inferred } else { *oid };
+            }
+        }
         let mut values = Vec::with_capacity(texts.len());
         let mut open = Vec::new();
         for (at, text) in texts.iter().enumerate() {
+            let integer = types.get(at).is_some_and(|oid| INTEGERS.contains(oid));
             values.push(match Argument::of(text) {
-                Argument::Text(value) => Some(value),
+                Argument::Text(value) if !(integer && rounds[at]) => Some(value),
                 Argument::Null => None,
-                Argument::Expression => {
+                Argument::Text(_) | Argument::Expression => {
                     open.push(at);
                     None
                 }
@@ -284,7 +294,7 @@ impl Session {
         if open.is_empty() {
             return Ok(values);
         }
-        let names = self.type_names(types).await?;
+        let names = self.type_names(&types).await?;
         let column = |at: &usize| match names.get(*at) {
             Some(Some(name)) => format!("CAST({} AS {name})", texts[*at]),
             _ => texts[*at].to_owned(),
@@ -350,6 +360,25 @@ impl Session {
         Ok(oids)
     }
 
+    /// The types of all of a statement's parameters, as a server finds them.
+    async fn inferred_types(&mut self, statement: &Prepared) -> Result<Vec<u32>, Failure> {
+        const NAME: &str = "\"shardway arguments\"";
+        let declared = self.type_names(&statement.types).await?;
+        let declared: Vec<String> =
+            declared.into_iter().map(|name| name.unwrap_or_else(|| "unknown".to_owned())).collect();
+        let list = if declared.is_empty() { String::new() } else { format!("({})", declared.join(", ")) };
+        let ask = "SELECT pg_catalog.unnest(parameter_types)::pg_catalog.oid FROM pg_catalog.pg_prepared_statements \
+                   WHERE name = 'shardway arguments'";
+        let sql = format!("PREPARE {NAME} {list} AS {}\n;{ask};DEALLOCATE {NAME}", statement.text);
+        let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
+        let index = self.acquire(shard, Access::ReadPrimary).await?;
+        let asked = self.servers[index].lease.rows(&sql).await;
+        self.release();
+        let rows = asked.map_err(|error| refused(&error))?;
+        let oid = |row: Vec<Option<String>>| row.into_iter().next().flatten()?.parse().ok();
+        Ok(rows.into_iter().map(|row| oid(row).unwrap_or_default()).collect())
+    }
+
     /// How types are written; `None` for one that was not declared.
     async fn type_names(&mut self, oids: &[u32]) -> Result<Vec<Option<String>>, Failure> {
         if oids.is_empty() {
@@ -402,6 +431,19 @@ pub(super) fn hinted(target: &Result<Target, Refusal>) -> Option<Target> {
     match target {
         Ok(target @ Target::One(_)) => Some(target.clone()),
         _ => None,
+    }
+}
+
+/// Refuses an EXECUTE that has not as many arguments as its statement has parameters, declared or not.
+fn check_number(execute: &Execute<'_>, statement: &Prepared) -> Result<(), ClientError> {
+    let text = &statement.text;
+    let tokens = all_tokens(text).unwrap_or_default();
+    let number = |token: Range<usize>| text[token].strip_prefix('$')?.parse::<usize>().ok();
+    let last = tokens.into_iter().filter_map(number).max().unwrap_or(0);
+    let expected = last.max(statement.types.len());
+    match execute.arguments.len() {
+        got if got == expected => Ok(()),
+        got => Err(wrong_number(&execute.name, expected, got)),
     }
 }
 

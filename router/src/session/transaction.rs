@@ -49,6 +49,8 @@ pub struct Transaction {
     pub(super) listens: Vec<Change>,
     /// When it began, as its first server says, once a statement over several shards has asked: in UTC.
     pub(super) clock: Option<String>,
+    /// It is about to be needed: the first server is asked with its BEGIN.
+    pub(super) asks_clock: bool,
     /// Portals bound inside, by name.
     pub portals: HashMap<Vec<u8>, ShardRef>,
     /// Those with rows of several shards.

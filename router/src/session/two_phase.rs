@@ -1,6 +1,8 @@
 //! COMMIT where several servers take part. One that wrote alone commits by itself, and those that only read do so at the
 //! same time. Where more than one wrote, one of them is the decider: the others prepare what they did while it takes down
-//! the decision, it commits, and the others follow. Each round is sent to all before the first answer is read.
+//! the decision, it commits, and the others follow. Each round is sent to all before the first answer is read. Who takes
+//! snapshots on several servers does so before the decider commits, or when the others have followed
+//! ([`crate::two_phase::rooms`]).
 //!
 //! Whatever is left half-done, by a failure or because the session ends here, is the resolver's: see
 //! [`crate::two_phase`].
@@ -16,7 +18,9 @@ use crate::two_phase::Live;
 use crate::two_phase::decisions::{self, Standing};
 use crate::two_phase::finish::{insist, standing};
 use crate::two_phase::gid::Gid;
+use crate::two_phase::rooms::{Room, Site};
 use shardway_pool::control::ControlError;
+use shardway_pool::frame;
 use shardway_pool::server::RunError;
 use shardway_pool::settings::Settings;
 use std::sync::Arc;
@@ -183,9 +187,9 @@ impl Session {
         let decider = self.servers[cast.decider].shard;
         self.can_decide(decider).await?;
         let owner = self.world.server_login(&self.database, &self.user);
-        let live = self.database.two_phase.begin(decider, owner);
+        let mut live = self.database.two_phase.begin(decider, owner);
         let parts = self.parts_of(&cast, &live);
-        let committed = self.reach_decision(&cast, &parts, &live, settings).await;
+        let committed = self.reach_decision(&cast, &parts, &mut live, settings).await;
         let outcome = match &committed {
             Ok(()) => "committed",
             Err(uncommitted) if uncommitted.unknown => "unknown",
@@ -193,6 +197,9 @@ impl Session {
         };
         self.proxy.metrics.two_phase.with_label_values(&[outcome]).inc();
         if let Err(uncommitted) = committed {
+            if !uncommitted.unknown {
+                live.stays_hidden();
+            }
             // What could not be taken back, the resolver does.
             if uncommitted.unknown || !self.undo_parts(&parts).await {
                 drop(live);
@@ -208,8 +215,18 @@ impl Session {
         // From here on nobody may stop it.
         self.registration.handle.targets().clear();
         let outcomes = self.round(commands, settings).await;
-        let late: Vec<_> = parts.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err()).collect();
-        if late.is_empty() || self.carry_out(late.into_iter().map(|(part, _)| part)).await {
+        let late: Vec<&Part> = parts
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| outcome.is_err())
+            .map(|(part, _)| part)
+            .collect();
+        if !late.is_empty() {
+            let shards: Vec<ShardRef> = late.iter().map(|part| part.shard).collect();
+            let sites = self.database.sites(&shards);
+            live.is_late(shards, &sites);
+        }
+        if late.is_empty() || self.carry_out(late.into_iter()).await {
             live.ended(true);
             Ok(true)
         } else {
@@ -236,7 +253,7 @@ impl Session {
         &mut self,
         cast: &Cast,
         parts: &[Part],
-        live: &Live,
+        live: &mut Live,
         settings: Option<&Arc<Settings>>,
     ) -> Result<(), Uncommitted> {
         let gids: Vec<&str> = parts.iter().map(|part| &*part.gid).collect();
@@ -247,6 +264,7 @@ impl Session {
         let prepared: Result<Vec<()>, RunError> = outcomes.collect();
         prepared.map_err(|error| refused(&error))?;
         decision.map_err(|error| self.undecided(cast.decider, &error))?;
+        self.begin_to_show(cast, parts, live).await;
         let outcome = self.commit_on(&[cast.decider], settings).await.pop();
         match outcome {
             Some(Ok(())) => Ok(()),
@@ -258,11 +276,27 @@ impl Session {
         }
     }
 
+    /// Waits until nobody is about to take snapshots on several of these servers, and keeps others from it.
+    async fn begin_to_show(&self, cast: &Cast, parts: &[Part], live: &mut Live) {
+        let decider = self.servers[cast.decider].shard;
+        let shards: Vec<ShardRef> = parts.iter().map(|part| part.shard).chain([decider]).collect();
+        let sites: Vec<Site> = self.database.sites(&shards);
+        let place = self.database.door(&self.world.databases).enter(Room::Commits, &sites);
+        place.inside().await;
+        live.is_shown(place, shards);
+    }
+
     /// The decision could not be written: in words that say what to do.
     fn undecided(&self, decider: usize, error: &RunError) -> ClientError {
         let participant = &self.servers[decider];
+        let of_ours = match error {
+            RunError::Refused(body) => is_of_decisions(body),
+            RunError::Lost(_) => false,
+        };
         let error = refused(error);
         match error.code.as_str() {
+            // What the transaction itself left to its end.
+            _ if !of_ours => return error,
             "42P01" | "3F000" => {
                 self.database.two_phase.note_ready(&participant.lease.address().to_string(), false);
             }
@@ -389,6 +423,15 @@ impl Session {
 impl Part {
     fn again(&self) -> Self {
         Self { index: self.index, shard: self.shard, gid: self.gid.clone() }
+    }
+}
+
+/// Whether a server's error is about the table of decisions, or that there is none.
+fn is_of_decisions(error: &[u8]) -> bool {
+    let says = |field| String::from_utf8_lossy(frame::error_field(error, field).unwrap_or_default());
+    match &*says(b'C') {
+        "42P01" | "3F000" => says(b'M').contains("shardway"),
+        _ => says(b's') == "shardway",
     }
 }
 

@@ -15,8 +15,14 @@ impl Session {
     /// The error for a statement that is not run: Postgres' own if it can't parse it either, or if both say the same;
     /// else `error`. A Parse runs nothing. `parse` is Parse's body behind the name: text and types.
     pub(super) async fn in_postgres_words(&mut self, parse: &[u8], error: ClientError) -> ClientError {
+        let said = self.postgres_says(parse).await;
+        said.filter(|said| said.code == "42601" || said.code == error.code).unwrap_or(error)
+    }
+
+    /// What Postgres has against a statement before it runs; `parse` is as above.
+    pub(super) async fn postgres_says(&mut self, parse: &[u8]) -> Option<ClientError> {
         let shard = self.any_shard(GroupId(0));
-        let Ok(index) = self.acquire(shard, Access::ReadPrimary).await else { return error };
+        let index = self.acquire(shard, Access::ReadPrimary).await.ok()?;
         let server = &mut self.servers[index].lease;
         server.unnamed = None;
         frame::put(&mut server.wire.output, b'P', &[b"\0", parse].concat());
@@ -28,8 +34,7 @@ impl Session {
             Err(_) => None,
         };
         self.release();
-        let said = said.filter(|said| said.code == "42601" || said.code == error.code);
-        said.map_or(error, |said| ClientError { body: said.body.map(|body| self.moved(&body)), ..said })
+        said.map(|said| ClientError { body: said.body.map(|body| self.moved(&body)), ..said })
     }
 
     /// A position in one of several statements, as one in the client's text.

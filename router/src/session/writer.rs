@@ -43,7 +43,9 @@ impl Writer<'_> {
             }
             Item::Bind { at, statement, named, .. } => {
                 self.ensure(statement, *named);
-                if *named { self.bind(&bytes[at.clone()], statement) } else { self.copy(&bytes[at.clone()]) }
+                // The client may have a name for one that the server has none for.
+                let renamed = *named || statement.name.is_empty();
+                if renamed { self.bind(&bytes[at.clone()], statement) } else { self.copy(&bytes[at.clone()]) }
             }
             Item::DescribeStatement { statement, named } => {
                 self.ensure(statement, *named);

@@ -63,6 +63,12 @@ impl<'a> Execute<'a> {
 }
 
 impl Argument {
+    /// Whether a number with a fraction is in it, which an assignment to an integer rounds.
+    pub fn has_fraction(text: &str) -> bool {
+        let mut scan = Scan::default();
+        scan.run(text).is_ok() && scan.literals.iter().any(|literal| literal.kind == LiteralKind::Decimal)
+    }
+
     /// Reads one.
     pub fn of(text: &str) -> Self {
         if text.eq_ignore_ascii_case("null") {

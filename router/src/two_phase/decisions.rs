@@ -10,13 +10,15 @@ use shardway_pool::control::{Control, ControlError};
 /// A transaction's decision to commit, said within it: if it commits, this is so. Without the first statement a server that
 /// does not wait for its disk could forget what others already carried out.
 ///
-/// `parts` are the names of what the other servers prepare: whoever would take the row away must have looked for them.
+/// `parts` are the names of what the other servers prepare: whoever would take the row away must have looked for them. Deferred
+/// constraints are checked here, as PREPARE does: what is left to the COMMIT waits for nobody's locks.
 pub fn decide(name: &Name, parts: &[&str]) -> String {
     let parts = parts.join(" ");
     format!(
         "SELECT pg_catalog.set_config('synchronous_commit', 'local', true) \
          WHERE pg_catalog.current_setting('synchronous_commit') = 'off'; \
-         INSERT INTO shardway.decisions (name, committed, parts) VALUES ('{name}', true, '{parts}')"
+         INSERT INTO shardway.decisions (name, committed, parts) VALUES ('{name}', true, '{parts}'); \
+         SET CONSTRAINTS ALL IMMEDIATE"
     )
 }
 

@@ -5,15 +5,21 @@
 //! decision on that one ([`decisions`]) and commits there: from then on it is committed, and the others follow. What a
 //! session, or a process, leaves half-done, any Shardway brings to its end ([`resolver`]): committed if the decision
 //! stands, else rolled back, for good.
+//!
+//! While a transaction is shown by some servers and not by others, nobody takes snapshots on several of them: see [`rooms`].
 
 pub mod decisions;
+pub mod door;
 pub mod finish;
 pub mod gid;
 pub mod resolver;
+pub mod rooms;
 
 use crate::schema::ShardRef;
 use arc_swap::ArcSwap;
+use door::{Door, Place};
 use gid::Name;
+use rooms::Site;
 use shardway_pool::Login;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +38,8 @@ pub struct TwoPhase {
     wake: Notify,
     /// What transactions are by default, where servers, databases or roles are set so.
     levels: ArcSwap<Vec<Level>>,
+    /// The way to where they become visible.
+    pub(crate) door: Arc<Door>,
 }
 
 /// A default isolation level.
@@ -57,6 +65,17 @@ struct State {
     ready: HashSet<String>,
     /// What was found prepared when servers were asked last.
     found: Vec<Found>,
+    /// Those that were handed over when some servers may have shown them already.
+    late: HashMap<u64, Late>,
+}
+
+/// A transaction that nobody works on any more, and that not all of its servers may show yet.
+#[derive(Debug)]
+struct Late {
+    /// Where it keeps out those who would see a part of it.
+    _place: Place,
+    /// The servers that may not show it.
+    hidden: Vec<ShardRef>,
 }
 
 /// How far a transaction is.
@@ -111,6 +130,7 @@ impl Default for TwoPhase {
             state: Mutex::default(),
             wake: Notify::new(),
             levels: ArcSwap::default(),
+            door: Arc::default(),
         }
     }
 }
@@ -129,7 +149,8 @@ impl TwoPhase {
         if state.owners.get(&owner.user) != Some(&owner) {
             state.owners.insert(owner.user.clone(), owner);
         }
-        Live { of: self.clone(), name: Name { instance: self.instance, number }, decider, ended: false }
+        let name = Name { instance: self.instance, number };
+        Live { of: self.clone(), name, decider, shown: None, ended: false }
     }
 
     /// How to log in as who prepared something.
@@ -200,6 +221,26 @@ impl TwoPhase {
         name.instance == self.instance
     }
 
+    /// What was found on servers at a moment: those who read are held up no more by what was handed over before it, where
+    /// `looked` says of each server that may not have shown it that it was asked, and the transaction is not `left`.
+    pub(crate) fn lift(
+        &self,
+        moment: &Moment,
+        looked: impl Fn(ShardRef) -> bool,
+        left: impl Fn(&Name) -> bool,
+    ) {
+        let is_over = |number: &u64, late: &mut Late| {
+            let name = Name { instance: self.instance, number: *number };
+            *number <= moment.last
+                && !moment.live.contains_key(number)
+                && !left(&name)
+                && late.hidden.iter().all(|shard| looked(*shard))
+        };
+        let over: Vec<_> = self.state().late.extract_if(|number, late| is_over(number, late)).collect();
+        // Not under the lock: it wakes others.
+        drop(over);
+    }
+
     pub(crate) fn take_done(&self) -> Vec<(ShardRef, Name)> {
         std::mem::take(&mut self.state().done)
     }
@@ -219,6 +260,8 @@ pub struct Live {
     pub name: Name,
     /// Where it is decided.
     decider: ShardRef,
+    /// Since it began to be shown: its place, and the servers that may not show it yet.
+    shown: Option<(Place, Vec<ShardRef>)>,
     ended: bool,
 }
 
@@ -226,6 +269,25 @@ impl Live {
     /// It is decided: it commits.
     pub fn commits(&self) {
         self.of.state().live.insert(self.name.number, Stage::Committing);
+    }
+
+    /// From here on some servers may show it, and others not: until it has ended, nobody takes snapshots on several of
+    /// `shards`.
+    pub fn is_shown(&mut self, place: Place, shards: Vec<ShardRef>) {
+        self.shown = Some((place, shards));
+    }
+
+    /// It turned out that no server shows it, and none will.
+    pub fn stays_hidden(&mut self) {
+        self.shown = None;
+    }
+
+    /// All servers show it but these.
+    pub fn is_late(&mut self, shards: Vec<ShardRef>, sites: &[Site]) {
+        if let Some((place, hidden)) = &mut self.shown {
+            place.is_late(sites);
+            *hidden = shards;
+        }
     }
 
     /// Every server has carried it out; `committed` or not, nothing is left to be done.
@@ -243,8 +305,13 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.of.state().live.remove(&self.name.number);
+        let shown = self.shown.take();
+        let mut state = self.of.state();
+        state.live.remove(&self.name.number);
         if !self.ended {
+            let late = shown.map(|(place, hidden)| Late { _place: place, hidden });
+            state.late.extend(late.map(|late| (self.name.number, late)));
+            drop(state);
             self.of.wake.notify_one();
         }
     }
@@ -291,6 +358,33 @@ mod tests {
         undone.ended(false);
         assert_eq!(all.take_done(), [(AT, name)]);
         assert!(all.moment().live.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_some_servers_show_keeps_readers_out_until_the_others_were_looked_at() {
+        const BOTH: &[Site] = &[Site(0), Site(1)];
+        let other = ShardRef { shard: ShardId(1), ..AT };
+        let all = Arc::new(TwoPhase::default());
+        let mut live = all.begin(AT, login("app"));
+        let name = live.name;
+        let place = all.door.enter(rooms::Room::Commits, BOTH);
+        place.inside().await;
+        live.is_shown(place, vec![AT, other]);
+        live.is_late(vec![other], &BOTH[1..]);
+        let early = all.moment();
+        drop(live);
+        let reader = all.door.enter(rooms::Room::Reads, BOTH);
+        let waits = || tokio::time::timeout(Duration::from_millis(1), reader.inside());
+        all.lift(&early, |_| true, |_| false);
+        assert!(waits().await.is_err(), "it was handed over later");
+        let moment = all.moment();
+        all.lift(&moment, |shard| shard == AT, |_| false);
+        assert!(waits().await.is_err(), "the other one did not answer");
+        all.lift(&moment, |_| true, |left| *left == name);
+        assert!(waits().await.is_err(), "it is still there");
+        all.lift(&moment, |shard| shard == other, |_| false);
+        reader.inside().await;
+        assert!(reader.leave());
     }
 
     #[test]

@@ -69,8 +69,9 @@ async fn turn(database: &Arc<Database>, memory: &mut Memory, now: Instant) {
     let done = database.two_phase.take_done();
     let looks = look_everywhere(database, memory).await;
     let whole = looks.len() == database.all_shards().count();
+    let looked: HashSet<ShardRef> = looks.iter().map(|(shard, _)| *shard).collect();
     let mut found: Vec<(Gid, Found)> =
-        looks.into_iter().flatten().filter(|(gid, _)| gid.is_of(&database.name)).collect();
+        looks.into_iter().flat_map(|(_, found)| found).filter(|(gid, _)| gid.is_of(&database.name)).collect();
     for (gid, found) in &mut found {
         found.stage = stage(database, &moment, gid, found.age);
     }
@@ -78,6 +79,12 @@ async fn turn(database: &Arc<Database>, memory: &mut Memory, now: Instant) {
         found.into_iter().partition(|(_, found)| found.stage == Stage::Orphaned);
     let names: HashSet<Name> = orphans.iter().chain(&others).map(|(gid, _)| gid.name).collect();
     let left = resolve(database, orphans, memory).await;
+    let pending: HashSet<&str> =
+        others.iter().map(|(_, found)| found).chain(&left).map(|found| &*found.gid).collect();
+    let pending: HashSet<Name> = pending.into_iter().filter_map(Gid::parse).map(|gid| gid.name).collect();
+    let is_there = |shard: ShardRef| database.all_shards().any(|known| known == shard);
+    let is_looked_at = |shard: ShardRef| looked.contains(&shard) || !is_there(shard);
+    database.two_phase.lift(&moment, is_looked_at, |name| pending.contains(name));
     database.two_phase.publish(others.into_iter().map(|(_, found)| found).chain(left).collect());
     forget(database, done).await;
     if memory.swept.is_none_or(|at| now.duration_since(at) >= SWEEP) {
@@ -97,7 +104,10 @@ fn stage(database: &Database, moment: &Moment, gid: &Gid, age: Duration) -> Stag
 }
 
 /// What is prepared on the shards that answer, each with a list of its own.
-async fn look_everywhere(database: &Arc<Database>, memory: &mut Memory) -> Vec<Vec<(Gid, Found)>> {
+async fn look_everywhere(
+    database: &Arc<Database>,
+    memory: &mut Memory,
+) -> Vec<(ShardRef, Vec<(Gid, Found)>)> {
     let mut looks = JoinSet::new();
     for shard in database.all_shards() {
         let database = database.clone();
@@ -107,7 +117,7 @@ async fn look_everywhere(database: &Arc<Database>, memory: &mut Memory) -> Vec<V
     while let Some(Ok((shard, answer))) = looks.join_next().await {
         match answer {
             Ok(look) => {
-                answers.push(look.found);
+                answers.push((shard, look.found));
                 levels.extend(look.levels);
                 complain(database, memory, shard, look.complaint);
             }

@@ -93,16 +93,21 @@ fn route(world: &World, database: &Database, plan: &Plan, scan: &Scan, text: &st
         }
     };
     let (subject, _) = subject(plan, scan, text);
-    let Some(Placed { tier, group, shards }) = placed(subject, &target, &database.maps) else {
+    let Some(Placed { tier, group, shards, others }) = placed(subject, &target, &database.maps) else {
         return everywhere(plan, &database.groups[hinted::group(plan).0].name);
     };
-    let shards = if shards.is_empty() { "any".to_owned() } else { list(shards) };
+    let mut shards = any_or(shards);
+    let mut name = database.groups[group.0].name.to_string();
+    for (other, of) in others {
+        name.push_str(&format!("; {}", database.groups[other.0].name));
+        shards.push_str(&format!("; {}", any_or(of)));
+    }
     let replica = plan.access == Access::Read && world.config.routing.replica_reads && !hinted_write(plan);
     let has_replicas = database.groups[group.0].shards.iter().any(|shard| shard.has_replicas());
     let cached = tier == "single" && !hinted && is_cached(world, plan);
     row![
         tier,
-        &database.groups[group.0].name,
+        &name,
         shards,
         if replica && has_replicas && !cached { "replica" } else { "primary" },
         if cached { "yes" } else { "no" },
@@ -145,6 +150,10 @@ fn everywhere(plan: &Plan, group: &str) -> Row {
         _ => "writing on every shard is not supported yet",
     };
     refused("0A000", reason, Some(group))
+}
+
+fn any_or(shards: Vec<ShardId>) -> String {
+    if shards.is_empty() { "any".to_owned() } else { list(shards) }
 }
 
 fn list(shards: Vec<ShardId>) -> String {

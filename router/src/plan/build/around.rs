@@ -1,8 +1,8 @@
 //! Commands around a table or another statement: COPY, DECLARE, EXPLAIN.
 
 use super::{Builder, spelled};
+use crate::plan::copy::CopyPlan;
 use crate::plan::copy::grammar::{Copy, Source};
-use crate::plan::copy::{CopyPlan, Options};
 use crate::plan::pin::Places;
 use crate::plan::query::Analyzer;
 use crate::plan::traits::Traits;
@@ -16,6 +16,7 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use std::collections::HashMap;
+use std::ops::Range;
 
 impl Builder<'_> {
     /// COPY table or query.
@@ -31,7 +32,7 @@ impl Builder<'_> {
         }
         let plan = match &read.source {
             Source::Table { name, .. } => self.copy_table(command, &read, name)?,
-            Source::Query(place) => self.copy_query(command, &read, &self.text[place.clone()])?,
+            Source::Query(place) => self.copy_query(command, &read, place.clone())?,
         };
         // Its options are literals.
         Ok(Plan { shareable: false, cacheable: None, ..plan })
@@ -108,7 +109,8 @@ impl Builder<'_> {
     }
 
     /// COPY of what a query gives.
-    fn copy_query(&self, command: Command, read: &Copy, text: &str) -> Result<Plan, Refusal> {
+    fn copy_query(&self, command: Command, read: &Copy, place: Range<usize>) -> Result<Plan, Refusal> {
+        let text = &self.text[place.clone()];
         let refused = || Refusal::unsupported("this form of COPY (query) is not supported across shards");
         let mut scan = Scan::default();
         scan.run(text).map_err(|_| refused())?;
@@ -119,8 +121,7 @@ impl Builder<'_> {
         let query = Builder { scan: &scan, text, ..*self };
         let plan = query.planned(Command::Plannable)?;
         if let (Some(across), false) = (plan.across(), plan.access == Access::Write) {
-            let Options { format, .. } = copy::lower(&read.options)?;
-            let copy = CopyPlan::Rows { across: across.clone(), format };
+            let copy = copy::rows(across.clone(), self.text, place, &read.options);
             return Ok(Plan { command, copy: Some(copy), ..plan });
         }
         match plan.route {

@@ -66,7 +66,8 @@ impl Builder<'_> {
             return None;
         }
         let found = &analyzer.found;
-        if traits.relations != found.relations || is_reference && found.sharded.is_empty() {
+        let spans = found.groups.len() > 1;
+        if traits.relations != found.relations || is_reference && found.sharded.is_empty() && !spans {
             return None;
         }
         if let Some(name) = function_as_field(statement, &found.named, &self.schema.functions) {
@@ -75,7 +76,7 @@ impl Builder<'_> {
             ))));
         }
         let planned = self.check_functions(traits, found, is_reference).and_then(|()| {
-            let group = one_group(found)?;
+            let group = table.group().map_or_else(|| one_group(found), Ok)?;
             let context = spread::Context { schema: self.schema, text: self.text, found, traits };
             dml::check_insert(insert, &table)?;
             table.check_per_statement(dml::of_insert(insert))?;

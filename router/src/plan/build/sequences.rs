@@ -57,7 +57,16 @@ impl Builder<'_> {
         }
         let sequences = self.named_sequences();
         if is(&["setval"]) {
-            self.check_set(&sequences)?;
+            let meant = match setval::only_call(statement) {
+                Some((Meant::Sequence(name), _)) => Some(name),
+                _ => None,
+            };
+            if let (Some(name), None) = (&meant, meant.as_deref().and_then(|name| self.sequence(name))) {
+                plan.unknown.get_or_insert_with(|| name.clone());
+            } else {
+                let meant = meant.and_then(|name| self.sequence(&name)).map(|(_, name)| name);
+                self.check_set(&sequences, meant.as_ref())?;
+            }
         }
         let group = sequences.first().map(|(group, _)| *group);
         let group = match group {
@@ -85,9 +94,9 @@ impl Builder<'_> {
             Meant::OfTable(name) => self.sharded_table(name),
         };
         let Some(group) = group else { return Ok(None) };
-        let (sequence, arguments, partly) =
+        let setval::Cut { sequence, arguments, partly, inferred } =
             setval::cut(self.text).ok_or_else(|| Refusal::unsupported("this form of setval"))?;
-        Ok(Some(SetVal { group, sequence, arguments, partly, label }))
+        Ok(Some(SetVal { group, sequence, arguments, partly, inferred, label }))
     }
 
     /// The group of a sharded table that a string names.
@@ -99,7 +108,8 @@ impl Builder<'_> {
     }
 
     /// What setval may not be told in another form: on each shard the sequence of a sharded table has a place of its own.
-    fn check_set(&self, sequences: &[(GroupId, Name)]) -> Result<(), Refusal> {
+    /// `meant` is its one argument that says which: Postgres knows what to say if that is none.
+    fn check_set(&self, sequences: &[(GroupId, Name)], meant: Option<&Name>) -> Result<(), Refusal> {
         if sequences.is_empty() {
             return Err(Refusal::unsupported(
                 "setval of a sequence that is not named in a string of its own",
@@ -108,7 +118,9 @@ impl Builder<'_> {
         let is_sharded = |(schema, name): &Name| {
             self.schema.get(schema, name).is_some_and(|table| matches!(table.kind, Kind::Sharded { .. }))
         };
-        let counts = |name: &Name| self.schema.placing.counts_everywhere(name) || is_sharded(name);
+        let counts = |name: &Name| {
+            self.schema.placing.counts_everywhere(name) || is_sharded(name) && Some(name) != meant
+        };
         match sequences.iter().find(|(_, name)| counts(name)) {
             None => Ok(()),
             Some((_, (_, name))) => Err(Refusal {

@@ -62,6 +62,36 @@ pub(super) fn tables_as_selects(text: &str) -> Option<String> {
     (done > 0).then_some(sql)
 }
 
+/// A table's schema, if it was named, and its name.
+pub(super) type Named = (Option<String>, String);
+
+/// The text without ONLY in front of tables, and these tables with their schemas. `None` if there is none, or one in another
+/// form.
+pub(super) fn without_only(text: &str) -> Option<(String, Vec<Named>)> {
+    if !names(text, "only") {
+        return None;
+    }
+    let tokens = Tokens::of(text)?;
+    let (mut pieces, mut tables) = (Vec::new(), Vec::new());
+    for n in (0..tokens.ranges.len()).filter(|&n| tokens.is(n, "only")) {
+        // FETCH FIRST … ROWS ONLY
+        if tokens.is_one_of(n.wrapping_sub(1), &["row", "rows"]) {
+            continue;
+        }
+        let named = |n: usize| tokens.at(n).starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"');
+        if !named(n + 1) {
+            return None;
+        }
+        let first = identifier(tokens.at(n + 1));
+        tables.push(match tokens.is(n + 2, ".") {
+            true => (Some(first), identifier(tokens.at(n + 3))),
+            false => (None, first),
+        });
+        pieces.push(tokens.ranges[n].clone());
+    }
+    (!tables.is_empty()).then(|| (blanked(text, &pieces), tables))
+}
+
 /// The text without the subscripts behind columns that are set (`SET tags[1] = …`). `None` if it has none, or others than
 /// numbers and parameters that stand nowhere else.
 pub(super) fn without_subscripts(text: &str) -> Option<String> {
@@ -115,8 +145,9 @@ fn subscript(tokens: &Tokens<'_>, first: usize) -> Option<usize> {
 }
 
 /// Rare spellings as others of the same length, every other character at its place: `x::text COLLATE "C"` and `inet '…'` as
-/// operators that nothing is known of, and without EXCLUDE in a window's frame and `both FROM` in `trim()`, which matter to
-/// Postgres alone. `None` if there are none, or a type is one whose values are numbers of objects.
+/// operators that nothing is known of, and without EXCLUDE in a window's frame, `both FROM` in `trim()` and DISTINCT behind
+/// GROUP BY, which matter to Postgres alone; `IS DOCUMENT` as another question, and a list after IN that begins with a query in
+/// parentheses as one that does not. `None` if there are none, or a type is one whose values are numbers of objects.
 pub(super) fn rare(text: &str) -> Option<String> {
     let tokens = Tokens::of(text)?;
     let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
@@ -146,6 +177,18 @@ pub(super) fn rare(text: &str) -> Option<String> {
             if tokens.is(n + words, ")") {
                 edits.push((range.start..next(words), ""));
             }
+        } else if tokens.is(n, "distinct")
+            && tokens.is(n.wrapping_sub(1), "by")
+            && tokens.is(n.wrapping_sub(2), "group")
+        {
+            edits.push((range.clone(), ""));
+        } else if tokens.is(n, "document") && tokens.is_one_of(n.wrapping_sub(1), &["is", "not"]) {
+            edits.push((range.clone(), "true"));
+        } else if tokens.is(n, "in") && tokens.is_list_of_queries(n + 1) && next(1) > range.end {
+            let gap = next(1) - 1;
+            if text.as_bytes()[gap] == b' ' {
+                edits.push((gap..gap + 2, "(+"));
+            }
         } else if tokens.is(n, "from")
             && tokens.is_one_of(n.wrapping_sub(1), &["both", "leading", "trailing"])
             && tokens.is(n.wrapping_sub(2), "(")
@@ -164,6 +207,18 @@ pub(super) fn rare(text: &str) -> Option<String> {
 }
 
 impl Tokens<'_> {
+    /// Whether a list in parentheses begins at a token, with a query in parentheses as the first of several members.
+    fn is_list_of_queries(&self, n: usize) -> bool {
+        let begins =
+            self.is(n, "(") && self.is(n + 1, "(") && self.is_one_of(n + 2, &["select", "with", "values"]);
+        let mut depth = 0;
+        let end = (n + 1..self.ranges.len()).find(|&at| {
+            depth += i32::from(self.is(at, "(")) - i32::from(self.is(at, ")"));
+            depth == 0
+        });
+        begins && end.is_some_and(|end| self.is(end + 1, ","))
+    }
+
     /// Whether a type stands before a token, and `::` before that.
     fn is_behind_cast(&self, n: usize) -> bool {
         let of_type = |token: &str| {
@@ -287,11 +342,27 @@ mod tests {
                 "SELECT sum(a) OVER (ORDER BY b ROWS 2 PRECEDING                    ) FROM t",
             ),
             ("SELECT trim(both FROM a) FROM t", "SELECT trim(          a) FROM t"),
+            ("SELECT x IS NOT DOCUMENT FROM t", "SELECT x IS NOT true     FROM t"),
+            ("SELECT a FROM t GROUP BY DISTINCT CUBE (a)", "SELECT a FROM t GROUP BY          CUBE (a)"),
+            (
+                "SELECT a FROM t WHERE a IN ((SELECT (1)), 2) AND b IN ((SELECT 3))",
+                "SELECT a FROM t WHERE a IN(+(SELECT (1)), 2) AND b IN ((SELECT 3))",
+            ),
         ] {
             assert_eq!(rare(text).as_deref(), Some(expected), "{text}");
         }
         assert_eq!(rare("SELECT a COLLATE \"C\" FROM t WHERE b LIKE 'x' AND c IN ('y')"), None);
         assert_eq!(rare("SELECT 1 FROM t WHERE o = regclass 't' AND ip = inet 'x'"), None);
+    }
+
+    #[test]
+    fn tables_behind_only_are_found() {
+        let of = |text| without_only(text);
+        let (text, tables) = of("UPDATE only t SET a = 'only' FROM ONLY s.\"T\" WHERE true").unwrap();
+        assert_eq!(text, "UPDATE      t SET a = 'only' FROM      s.\"T\" WHERE true");
+        assert_eq!(tables, [(None, "t".to_owned()), (Some("s".to_owned()), "T".to_owned())]);
+        assert_eq!(of("SELECT \"only\" FROM t FETCH FIRST 2 ROWS ONLY"), None);
+        assert_eq!(of("SELECT 1 FROM ONLY (t)"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::combine::Compared;
 use shardway_pool::catalog::Column;
 
 /// OIDs of built-in types (pg_type.dat).
-pub(super) mod oid {
+pub(in crate::plan) mod oid {
     pub(crate) const BOOL: u32 = 16;
     pub(crate) const BYTEA: u32 = 17;
     pub(crate) const INT8: u32 = 20;

@@ -15,6 +15,20 @@ pub struct Options {
     pub force_null: Columns,
     /// Whether the data is in UTF-8.
     pub utf8: bool,
+    /// Whether it says that it is in something else.
+    pub encodes: bool,
+}
+
+/// Columns that FORCE_QUOTE names, once each; one at least.
+pub fn named(options: &[(String, Value)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (_, value) in options.iter().filter(|(name, _)| name == "force_quote") {
+        let Value::List(columns) = value else { continue };
+        names.extend(columns.iter().cloned());
+    }
+    names.sort();
+    names.dedup();
+    if names.is_empty() { vec!["x".to_owned()] } else { names }
 }
 
 /// Columns that an option names.
@@ -68,8 +82,7 @@ pub fn lower(options: &[(String, Value)]) -> Result<Options, Refusal> {
     let mut given = Given::default();
     for (name, value) in options {
         given.take(name, value).ok_or_else(|| match name.as_str() {
-            "freeze" => Refusal::unsupported("COPY with FREEZE is not supported"),
-            "format" => odd(),
+            "format" | "freeze" => odd(),
             name => Refusal::unsupported(format!("the option {} of COPY", name.to_ascii_uppercase())),
         })?;
     }
@@ -82,7 +95,13 @@ pub fn lower(options: &[(String, Value)]) -> Result<Options, Refusal> {
         }
     };
     let format = given.format().ok_or_else(odd)?;
-    Ok(Options { format, force_not_null: given.force_not_null, force_null: given.force_null, utf8 })
+    Ok(Options {
+        format,
+        force_not_null: given.force_not_null,
+        force_null: given.force_null,
+        utf8,
+        encodes: given.encoding.is_some_and(|name| is_utf8(name) != Some(true)),
+    })
 }
 
 impl<'a> Given<'a> {
@@ -102,7 +121,8 @@ impl<'a> Given<'a> {
                 let matches = text().is_some_and(|text| text.eq_ignore_ascii_case("match"));
                 self.header = matches || is_true(value)?;
             }
-            "freeze" => (!is_true(value)?).then_some(())?,
+            // Each shard knows whether the table is of its own transaction's making.
+            "freeze" => is_true(value).map(|_| ())?,
             "force_quote" => self.force_quote = Columns::of(value)?,
             "force_not_null" => self.force_not_null = Columns::of(value)?,
             "force_null" => self.force_null = Columns::of(value)?,

@@ -46,6 +46,16 @@ pub(in crate::plan) fn merge(analyzer: &mut Analyzer<'_>, merge: &Merge) -> Outc
     }
     if let Some(table) = &table {
         table.check_effects(done_by(merge))?;
+        let updates = merge.clauses.iter().filter_map(|clause| match &clause.action {
+            MergeAction::Update(update) => Some(&update.kind),
+            _ => None,
+        });
+        for update in updates {
+            table.check_update_effects(|column| match update {
+                MergeUpdateKind::Set(all) => all.iter().any(|set| sets_column(set, column)),
+                _ => true,
+            })?;
+        }
         let inserts = done_by(merge) & events::INSERT != 0;
         table.check_defaults(|_| inserts)?;
     }

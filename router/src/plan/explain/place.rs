@@ -1,10 +1,12 @@
 //! Where a statement goes, by one word and its shards: what EXPLAIN says first, and what SHOW ROUTE says.
 
 use crate::plan::copy::CopyPlan;
+use crate::plan::gather::Home;
 use crate::plan::locate::Target;
 use crate::plan::{Across, Plan};
 use crate::schema::GroupId;
 use shardway_shardmap::{ShardId, ShardMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A statement's tier and shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,29 +17,51 @@ pub struct Placed {
     pub group: GroupId,
     /// In ascending order; none where any one of them will do.
     pub shards: Vec<ShardId>,
+    /// Those of other groups that take part, in the same way.
+    pub others: Vec<(GroupId, Vec<ShardId>)>,
+}
+
+impl Placed {
+    fn new(tier: &'static str, group: GroupId, shards: Vec<ShardId>) -> Self {
+        Self { tier, group, shards, others: Vec::new() }
+    }
 }
 
 /// Where `target` leads with this plan; `None` if it leads nowhere: nothing of this kind runs on every shard.
 pub fn placed(plan: &Plan, target: &Target, maps: &[ShardMap]) -> Option<Placed> {
     let all = |group: GroupId| (0..maps[group.0].shard_count()).map(ShardId).collect::<Vec<_>>();
     Some(match target {
-        Target::One(place) => Placed { tier: "single", group: place.group, shards: vec![place.shard] },
-        Target::Any(group) => Placed { tier: "single", group: *group, shards: Vec::new() },
+        Target::One(place) => Placed::new("single", place.group, vec![place.shard]),
+        Target::Any(group) => Placed::new("single", *group, Vec::new()),
         Target::Several(group, shards) => {
             let shards = if shards.is_empty() { all(*group) } else { shards.clone() };
-            Placed { tier: of_several(plan), group: *group, shards }
+            let others = plan.across().map(|across| others(across, all)).unwrap_or_default();
+            Placed { others, ..Placed::new(of_several(plan), *group, shards) }
         }
-        Target::Everywhere(group) if plan.objects.is_some() => {
-            Placed { tier: "spread", group: *group, shards: all(*group) }
-        }
+        Target::Everywhere(group) if plan.objects.is_some() => Placed::new("spread", *group, all(*group)),
         Target::Everywhere(group) if maps[group.0].shard_count() == 1 => {
-            Placed { tier: "single", group: *group, shards: Vec::new() }
+            Placed::new("single", *group, Vec::new())
         }
         Target::Everywhere(group) if plan.copy.is_some() => {
-            Placed { tier: of_several(plan), group: *group, shards: all(*group) }
+            Placed::new(of_several(plan), *group, all(*group))
         }
         Target::Everywhere(_) => return None,
     })
+}
+
+/// Shards of other groups that bring rows to a gather.
+fn others(across: &Across, all: impl Fn(GroupId) -> Vec<ShardId>) -> Vec<(GroupId, Vec<ShardId>)> {
+    let Across::Gather(gather) = across else { return Vec::new() };
+    let mut groups: BTreeMap<GroupId, BTreeSet<ShardId>> = BTreeMap::new();
+    for table in gather.tables.iter().filter(|table| table.home.group() != gather.group) {
+        let shards = match table.home {
+            Home::Keyed(group) => all(group),
+            Home::Copied(_) => Vec::new(),
+            Home::One(place) => vec![place.shard],
+        };
+        groups.entry(table.home.group()).or_default().extend(shards);
+    }
+    groups.into_iter().map(|(group, shards)| (group, shards.into_iter().collect())).collect()
 }
 
 fn of_several(plan: &Plan) -> &'static str {

@@ -26,6 +26,8 @@ pub struct Report {
 /// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
+    /// Shards of other groups that take part.
+    Groups,
     /// The shard that runs the statement on what others bring.
     Engine,
     /// What shards are asked.
@@ -46,6 +48,7 @@ impl Note {
     /// As a line and as a member of a document say it.
     fn names(self) -> (&'static str, &'static str) {
         match self {
+            Self::Groups => ("Other groups", "Other Groups"),
             Self::Engine => ("Engine", "Engine"),
             Self::PushedDown => ("Pushed down", "Pushed Down"),
             Self::Travels => ("Travels", "Travels"),
@@ -62,6 +65,8 @@ impl Note {
 pub struct Part {
     /// Its shard.
     pub shard: ShardId,
+    /// And that shard's group.
+    pub group: String,
     /// Where the server is.
     pub server: String,
     /// Of what the plan is, where not of all that this shard does.
@@ -81,12 +86,14 @@ impl Report {
 
     fn lines(&self) -> Vec<String> {
         let shards: Vec<String> = self.shards.iter().map(ToString::to_string).collect();
+        let spans = self.notes.iter().any(|(note, _)| *note == Note::Groups);
         let mut lines = vec![
             format!("Shardway: {}", self.tier),
             format!(
-                "  Shards: {} (of {})",
+                "  Shards: {} (of {}{})",
                 if shards.is_empty() { "none".into() } else { shards.join(", ") },
-                self.of
+                self.of,
+                if spans { format!(", group {}", self.group) } else { String::new() }
             ),
         ];
         for (note, text) in &self.notes {
@@ -96,7 +103,7 @@ impl Report {
         }
         for part in &self.parts {
             let of = part.of.as_ref().map(|of| format!(", {of}")).unwrap_or_default();
-            lines.push(format!("  Shard {} ({}, {}){of}:", part.shard, self.group, part.server));
+            lines.push(format!("  Shard {} ({}, {}){of}:", part.shard, part.group, part.server));
             lines.extend(part.rows.iter().map(|row| format!("    {row}")));
         }
         lines
@@ -122,7 +129,7 @@ impl Report {
             let mut server = self.server(part);
             for member in explanations.into_iter().flatten() {
                 if member.name == "Plan" {
-                    let mut plan = of_shard(part);
+                    let mut plan = self.of_shard(part);
                     plan.push(Entry::Said(member.inside(format)));
                     plans.push(plan);
                 } else {
@@ -166,17 +173,20 @@ impl Report {
     }
 
     fn server(&self, part: &Part) -> Vec<Entry> {
-        let mut server = of_shard(part);
+        let mut server = self.of_shard(part);
         server.insert(1, Entry::Own("Address", Value::Text(part.server.clone())));
         server
     }
-}
 
-/// Which of a statement's plans it is.
-fn of_shard(part: &Part) -> Vec<Entry> {
-    let mut entries = vec![Entry::Own("Shard", Value::Number(u64::from(part.shard.0)))];
-    entries.extend(part.of.clone().map(|of| Entry::Own("Of", Value::Text(of))));
-    entries
+    /// Which of a statement's plans it is.
+    fn of_shard(&self, part: &Part) -> Vec<Entry> {
+        let mut entries = vec![Entry::Own("Shard", Value::Number(u64::from(part.shard.0)))];
+        if part.group != self.group {
+            entries.push(Entry::Own("Group", Value::Text(part.group.clone())));
+        }
+        entries.extend(part.of.clone().map(|of| Entry::Own("Of", Value::Text(of))));
+        entries
+    }
 }
 
 /// The largest of the servers' times: they work at once.
@@ -202,6 +212,7 @@ mod tests {
     fn report(tier: &'static str, rows: &[&str]) -> Report {
         let part = |(n, row): (u32, &&str)| Part {
             shard: ShardId(n),
+            group: "main".into(),
             server: format!("10.0.0.{n}:5432/shop_{n}"),
             of: None,
             rows: row.lines().map(str::to_owned).collect(),

@@ -168,8 +168,12 @@ const TEXT_ONLY: [u32; 28] = [
 /// Whether a column's values mean the same on every shard in binary: enums are sent by name, arrays and composites of
 /// users' types by number.
 pub(super) fn is_binary(column: &Column) -> bool {
-    let built_in = column.type_oid < FIRST_OF_USERS && !TEXT_ONLY.contains(&column.type_oid);
-    built_in || column.type_kind == 'e'
+    is_exact_in_binary(column.type_oid) || column.type_kind == 'e'
+}
+
+/// Whether a type is built in, and its binary form means the same on every shard.
+pub fn is_exact_in_binary(oid: u32) -> bool {
+    oid < FIRST_OF_USERS && !TEXT_ONLY.contains(&oid)
 }
 
 /// Built-in types whose equal values are the same value: bool, integers, text, oid, dates and times, uuid, bytea.

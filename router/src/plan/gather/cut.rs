@@ -45,17 +45,22 @@ impl Context<'_> {
             }
             (limit, offset) => [Some(limit), offset],
         };
+        let two = counts.iter().flatten().count() > 1;
+        // Together they may be more than a bigint holds.
+        pieces.push(Piece::Sql(if two { "LEAST(" } else { "" }.to_owned()));
         for (n, count) in counts.into_iter().flatten().enumerate() {
             let plus = if n > 0 { " + " } else { "" };
+            let wide = if two { "pg_catalog.numeric" } else { "pg_catalog.int8" };
             match count {
-                Count::Fixed(rows) => pieces.push(Piece::Sql(format!("{plus}{rows}::pg_catalog.int8"))),
+                Count::Fixed(rows) => pieces.push(Piece::Sql(format!("{plus}{rows}::{wide}"))),
                 Count::Param(number) => {
                     pieces.push(Piece::Sql(format!("{plus}(")));
                     pieces.push(Piece::Param(number));
-                    pieces.push(Piece::Sql(")::pg_catalog.int8".to_owned()));
+                    pieces.push(Piece::Sql(format!(")::{wide}")));
                 }
             }
         }
+        pieces.extend(two.then(|| Piece::Sql(", 9223372036854775807)::pg_catalog.int8".to_owned())));
         Some(pieces)
     }
 

@@ -5,8 +5,8 @@ use super::{Context, columns::is_identity};
 use crate::plan::scope::relation_name;
 use crate::schema::{Schema, Table};
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, Query, SetExpr, TableFactor, Visit,
-    Visitor,
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, Query, SetExpr,
+    TableFactor, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
@@ -30,7 +30,8 @@ impl Context<'_> {
         let insensitive = query.visit(&mut calls).is_continue();
         let grouped =
             !matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
-        let folds = select.distinct.is_some() || grouped || calls.aggregates;
+        let distinct = matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_)));
+        let folds = distinct || grouped || calls.aggregates;
         folds && insensitive && columns.all(|(column, _)| is_identity(column))
     }
 }

@@ -1,8 +1,10 @@
 //! The client's statement with its tables' names replaced, and where each character of it came from.
 
+use crate::plan::as_of::{AsOf, edited};
 use crate::plan::pin::Places;
 use crate::plan::query::Named;
 use crate::plan::scope::{folded, relation_name};
+use crate::plan::spread::clock::Frozen;
 use sqlparser::ast::{
     Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor,
     Visit, Visitor,
@@ -58,11 +60,44 @@ impl Renamed {
         renamed
     }
 
+    /// The same with values in the place of calls of the clock. `text` is the client's. `None` if the calls are not the same
+    /// in both.
+    pub(super) fn told(&self, text: &str, clock: &AsOf, frozen: &Frozen) -> Option<Self> {
+        let (own, theirs) = (clock.edits(&self.sql, frozen), clock.edits(text, frozen));
+        if own.len() != theirs.len() {
+            return None;
+        }
+        let characters = |at: usize| text[..at].chars().count();
+        let calls = theirs
+            .iter()
+            .map(|(range, told)| (characters(range.start)..characters(range.end), told.chars().count()));
+        let mut edits: Vec<_> = self.edits.iter().cloned().chain(calls).collect();
+        edits.sort_by_key(|(range, _)| range.start);
+        Some(Self { sql: edited(&self.sql, own).0, edits })
+    }
+
     /// The same behind words that stay as they are.
     pub(super) fn behind(&self, lead: &str) -> Self {
         let by = lead.chars().count();
         let moved = |(range, new): &(Range<usize>, usize)| (range.start + by..range.end + by, *new);
         Self { sql: format!("{lead}{}", self.sql), edits: self.edits.iter().map(moved).collect() }
+    }
+
+    /// The same with other pieces in the places of those that were put in, where `other` has some.
+    pub(super) fn with(&self, other: impl Fn(&str) -> Option<String>) -> Self {
+        let mut renamed = Self::default();
+        let (mut rest, mut done) = (self.sql.as_str(), 0);
+        for (old, new) in &self.edits {
+            let (before, behind) = split(rest, old.start - done);
+            let (piece, after) = split(behind, *new);
+            let piece = other(piece).unwrap_or_else(|| piece.to_owned());
+            renamed.sql.push_str(before);
+            renamed.sql.push_str(&piece);
+            renamed.edits.push((old.clone(), piece.chars().count()));
+            (rest, done) = (after, old.end);
+        }
+        renamed.sql.push_str(rest);
+        renamed
     }
 
     /// A position in the new text, in characters from 1, as one in the client's.
@@ -81,6 +116,12 @@ impl Renamed {
         }
         at.saturating_add_signed(-shift) + 1
     }
+}
+
+/// A text in two, the first part of so many characters.
+fn split(text: &str, characters: usize) -> (&str, &str) {
+    let at = text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at);
+    text.split_at(at)
 }
 
 /// Where an identifier stands, quotes included; `None` if the text there is something else.

@@ -24,7 +24,7 @@ pub(super) fn array(
                 None => see(UNREAD),
             }
         }
-        KeySource::Param { number, cast, elsewhere } => {
+        KeySource::Param { number, cast, elsewhere, .. } => {
             let Some(param) = values.params.as_ref().and_then(|p| p.get(*number)) else {
                 return see(MISSING);
             };

@@ -2,10 +2,10 @@
 
 use super::{Analyzer, Block, Condition};
 use crate::plan::facts::{Facts, Mention, Node};
-use crate::plan::pin::{KeySource, Pin, Sources};
+use crate::plan::pin::{KeySource, Pin, Sign, Sources};
 use crate::plan::scope::{View, comparable};
 use shardway_shardmap::ParamType;
-use sqlparser::ast::{BinaryOperator, DataType, Expr, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, DataType, ExactNumberInfo, Expr, UnaryOperator, Value};
 use std::collections::{HashMap, HashSet};
 
 impl Analyzer<'_> {
@@ -145,16 +145,26 @@ impl Analyzer<'_> {
         }
     }
 
-    /// Settles, once all is seen, which parameters are used for nothing but columns like the key.
+    /// Settles, once all is seen, which parameters are used for nothing but columns like the key, or under the same cast.
     pub fn settle(&self, pin: &mut Pin, oid: u32) {
         let mut alike: HashMap<usize, usize> = HashMap::new();
         for ((number, ..), other) in &*self.key_uses.borrow() {
             *alike.entry(*number).or_default() += usize::from(comparable(*other, oid));
         }
         let settle = |source: &mut KeySource| {
-            if let KeySource::Param { number, elsewhere, .. } = source {
+            if let KeySource::Param { number, cast, as_text, elsewhere } = source {
                 let alike = alike.get(number).copied().unwrap_or(0);
-                *elsewhere = self.param_uses.get(number).copied().unwrap_or(0) > alike.max(1);
+                let uses = self.param_uses.get(number);
+                let cast = if *as_text { Some(ParamType::Text) } else { *cast };
+                let alike = match cast {
+                    None => alike,
+                    Some(own) => {
+                        let beside = if comparable(oid_of(own), oid) { alike } else { 0 };
+                        let same = |to: &&DataType| cast_type(to) == cast;
+                        beside + uses.map_or(0, |uses| uses.casts.iter().filter(same).count())
+                    }
+                };
+                *elsewhere = uses.map_or(0, |uses| uses.all) > alike.max(1);
             }
         };
         match &mut pin.sources {
@@ -182,11 +192,11 @@ impl Analyzer<'_> {
                 let sqlparser::ast::ArrayElemTypeDef::SquareBracket(element, _) = inner else { return None };
                 let cast = Some(cast_type(element)?);
                 match self.array(expr)? {
-                    Sources::Array(KeySource::Literal { index, negative: false, cast: None }) => {
-                        Some(Sources::Array(KeySource::Literal { index, negative: false, cast }))
+                    Sources::Array(KeySource::Literal { index, sign: Sign::Bare, cast: None }) => {
+                        Some(Sources::Array(KeySource::Literal { index, sign: Sign::Bare, cast }))
                     }
-                    Sources::Array(KeySource::Param { number, cast: None, elsewhere }) => {
-                        Some(Sources::Array(KeySource::Param { number, cast, elsewhere }))
+                    Sources::Array(KeySource::Param { number, cast: None, as_text: false, elsewhere }) => {
+                        Some(Sources::Array(KeySource::Param { number, cast, as_text: false, elsewhere }))
                     }
                     _ => None,
                 }
@@ -203,26 +213,30 @@ impl Analyzer<'_> {
                 Value::Null => Some(KeySource::Null),
                 Value::Placeholder(_) => {
                     let number = placeholder(&value.value)?;
-                    let elsewhere = self.param_uses.get(&number).copied().unwrap_or(0) > 1;
-                    Some(KeySource::Param { number, cast: None, elsewhere })
+                    let elsewhere = self.param_uses.get(&number).is_some_and(|uses| uses.all > 1);
+                    Some(KeySource::Param { number, cast: None, as_text: false, elsewhere })
                 }
                 _ => {
                     let start = value.span.start;
                     let index = self.places.literal_at(start.line, start.column)?;
-                    Some(KeySource::Literal { index, negative: false, cast: None })
+                    Some(KeySource::Literal { index, sign: Sign::Bare, cast: None })
                 }
             },
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match self.key_source(expr)? {
-                KeySource::Literal { index, negative: false, cast: None } => {
-                    Some(KeySource::Literal { index, negative: true, cast: None })
+            Expr::UnaryOp { op: op @ (UnaryOperator::Minus | UnaryOperator::Plus), expr } => {
+                let sign = if *op == UnaryOperator::Minus { Sign::Minus } else { Sign::Plus };
+                match self.key_source(expr)? {
+                    KeySource::Literal { index, sign: Sign::Bare, cast: None } => {
+                        Some(KeySource::Literal { index, sign, cast: None })
+                    }
+                    _ => None,
                 }
-                _ => None,
-            },
+            }
             Expr::Cast { expr, data_type, format: None, .. } => self.cast(expr, data_type),
             Expr::TypedString(typed) => {
                 let start = typed.value.span.start;
                 let index = self.places.literal_at(start.line, start.column)?;
-                Some(KeySource::Literal { index, negative: false, cast: Some(cast_type(&typed.data_type)?) })
+                let cast = Some(cast_type(&typed.data_type)?);
+                Some(KeySource::Literal { index, sign: Sign::Bare, cast })
             }
             _ => None,
         }
@@ -230,16 +244,36 @@ impl Analyzer<'_> {
 
     fn cast(&self, expr: &Expr, data_type: &DataType) -> Option<KeySource> {
         let cast = Some(cast_type(data_type)?);
+        // What is text is read by the next type as its text is.
+        const TEXT: Option<ParamType> = Some(ParamType::Text);
         match self.key_source(expr)? {
-            KeySource::Literal { index, negative: false, cast: None } => {
-                Some(KeySource::Literal { index, negative: false, cast })
+            KeySource::Literal { index, sign, cast: None } => Some(KeySource::Literal { index, sign, cast }),
+            KeySource::Literal { index, sign: Sign::Bare, cast: TEXT } => {
+                Some(KeySource::Literal { index, sign: Sign::Bare, cast })
             }
-            KeySource::Param { number, cast: None, elsewhere } => {
-                Some(KeySource::Param { number, cast, elsewhere })
+            KeySource::Param { number, cast: None, as_text: false, elsewhere } => {
+                Some(KeySource::Param { number, cast, as_text: false, elsewhere })
+            }
+            KeySource::Param { number, cast: TEXT, as_text: false, elsewhere } => {
+                Some(KeySource::Param { number, cast, as_text: true, elsewhere })
             }
             KeySource::Null => Some(KeySource::Null),
             _ => None,
         }
+    }
+}
+
+/// The object id of one of these types; 0 for another.
+fn oid_of(cast: ParamType) -> u32 {
+    match cast {
+        ParamType::Int2 => 21,
+        ParamType::Int4 => 23,
+        ParamType::Int8 => 20,
+        ParamType::Text => 25,
+        ParamType::Varchar => 1043,
+        ParamType::Uuid => 2950,
+        ParamType::Numeric => 1700,
+        _ => 0,
     }
 }
 
@@ -252,6 +286,9 @@ fn cast_type(data_type: &DataType) -> Option<ParamType> {
         DataType::Text => Some(ParamType::Text),
         DataType::Varchar(None) | DataType::CharacterVarying(None) => Some(ParamType::Varchar),
         DataType::Uuid => Some(ParamType::Uuid),
+        DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
+            Some(ParamType::Numeric)
+        }
         _ => None,
     }
 }

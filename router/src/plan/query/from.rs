@@ -1,6 +1,6 @@
 //! FROM: its tables, joins and derived tables, and what a join's condition says about which of them.
 
-use super::forms::plain;
+use super::forms::{is_only, plain};
 use super::{Analyzer, Block, Condition, Ctes, Outcome, Sees, direct_queries};
 use crate::plan::Refusal;
 use crate::plan::facts::{Facts, Mention, Node};
@@ -190,6 +190,12 @@ impl Analyzer<'_> {
                     return self.renamed_relation(name, label.unwrap_or_default(), scope, ctes);
                 }
                 if args.is_some() {
+                    // A table in parentheses behind ONLY, and no function.
+                    if is_only(name) {
+                        return Err(Refusal::unsupported(
+                            "ONLY (table) is not supported over shards; leave the parentheses out",
+                        ));
+                    }
                     self.lateral_in(factor, scope, block);
                     self.found.relations += 1;
                     let label = label.or_else(|| relation_name(name).map(|(_, n)| n)).unwrap_or_default();

@@ -78,7 +78,9 @@ impl Analyzer<'_> {
             return Err(Refusal::unsupported(format!("the name {name} is not understood")));
         };
         if is_only(name) {
-            return Err(Refusal::unsupported("ONLY is not supported across shards yet"));
+            return Err(Refusal::unsupported(
+                "ONLY of a table that has others below it, or is one, is not supported across shards yet",
+            ));
         }
         let table = self.schema.find(self.path, schema.as_deref(), &bare);
         let Some(table) = table.map(|table| self.schema.as_read(table)).cloned() else {

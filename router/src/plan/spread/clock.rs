@@ -28,6 +28,8 @@ enum Gives {
 /// A call of the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
+    /// The word, in lower case: the name that Postgres gives to a column of it.
+    name: Box<str>,
     gives: Gives,
     /// Of the statement's own beginning, not of the transaction's.
     of_statement: bool,
@@ -48,6 +50,11 @@ impl Clock {
             Gives::Timetz => format!("({base}::pg_catalog.timetz{precision})"),
             Gives::Time => format!("({base}::pg_catalog.time{precision})"),
         }
+    }
+
+    /// The same as a query of one value, which has the name that the call would have as a column.
+    pub fn named_literal(&self, frozen: &Frozen) -> String {
+        format!("(SELECT {} AS \"{}\")", self.literal(frozen), self.name)
     }
 
     /// Whether it is the statement's own beginning.
@@ -97,14 +104,16 @@ pub fn clocks(text: &str, tokens: &[Range<usize>]) -> Vec<(Range<usize>, Clock)>
                 at(n + 1) == "(" && at(n + 3) == ")" && at(n + 2).bytes().all(|b| b.is_ascii_digit());
             let precision = precise.then(|| at(n + 2).to_owned());
             let end = if precise { tokens[n + 3].end } else { range.end };
-            found.push((range.start..end, Clock { gives, of_statement: false, precision }));
+            let name = name.into();
+            found.push((range.start..end, Clock { name, gives, of_statement: false, precision }));
         } else if let (Some(of_statement), "(", ")") = (function(&name), at(n + 1), at(n + 2)) {
             let start = match before {
                 "." if n > 1 && at(n - 2).eq_ignore_ascii_case("pg_catalog") => tokens[n - 2].start,
                 "." => continue,
                 _ => range.start,
             };
-            let clock = Clock { gives: Gives::Timestamptz, of_statement, precision: None };
+            let (name, gives) = (name.into(), Gives::Timestamptz);
+            let clock = Clock { name, gives, of_statement, precision: None };
             found.push((start..tokens[n + 2].end, clock));
         }
     }

@@ -35,6 +35,8 @@ pub struct Fed {
     pub skips: bool,
     /// Whether a shard's rows must be stored by one statement.
     pub at_once: bool,
+    /// Whether the query reads tables of other groups, so that no shard understands the whole statement.
+    pub spans_groups: bool,
 }
 
 /// Where rows go.
@@ -98,6 +100,7 @@ impl Context<'_> {
             conflicts: insert.on.is_some(),
             skips: insert.on.is_some() || table.has_triggers,
             at_once,
+            spans_groups: self.found.groups.len() > 1,
         };
         let mut clock = None;
         if calls.iter().any(|(_, call)| call.is_of_statement()) {

@@ -341,8 +341,8 @@ impl Woven {
     }
 }
 
-/// The text of an INSERT with spaces in the place of `OVERRIDING SYSTEM VALUE`, which the parser does not know: it lets
-/// values be given that are given anyway. `None` if that is not there.
+/// The text of an INSERT with spaces in the place of `OVERRIDING SYSTEM VALUE`, or `USER`, which the parser does not know: it
+/// lets values be given that are given anyway, or passes them over. `None` if that is not there.
 pub fn without_overriding(text: &str, scan: &Scan) -> Option<String> {
     if scan.word_at(text, 0) != "INSERT" || !text.to_ascii_lowercase().contains("overriding") {
         return None;
@@ -351,12 +351,25 @@ pub fn without_overriding(text: &str, scan: &Scan) -> Option<String> {
     let is = |n: usize, word: &str| {
         tokens.get(n).is_some_and(|range| text[range.clone()].eq_ignore_ascii_case(word))
     };
-    let first =
-        (0..tokens.len()).find(|&n| is(n, "overriding") && is(n + 1, "system") && is(n + 2, "value"))?;
+    let first = (0..tokens.len())
+        .find(|&n| is(n, "overriding") && (is(n + 1, "system") || is(n + 1, "user")) && is(n + 2, "value"))?;
     let range = tokens[first].start..tokens[first + 2].end;
     let blank = |c: char| if c == '\n' { c } else { ' ' };
     let spaces: String = text[range.clone()].chars().map(blank).collect();
     Some([&text[..range.start], &spaces, &text[range.end..]].concat())
+}
+
+/// Whether an INSERT passes over the values that it gives to identities.
+pub fn overrides_users_values(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    if !lower.contains("overriding") {
+        return false;
+    }
+    let tokens = all_tokens(text).unwrap_or_default();
+    let is = |n: usize, word: &str| {
+        tokens.get(n).is_some_and(|range| text[range.clone()].eq_ignore_ascii_case(word))
+    };
+    (0..tokens.len()).any(|n| is(n, "overriding") && is(n + 1, "user") && is(n + 2, "value"))
 }
 
 #[cfg(test)]

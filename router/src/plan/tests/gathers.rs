@@ -156,7 +156,7 @@ fn the_first_rows_of_each_shard_are_enough_where_their_order_is_the_whole_ones()
         ),
         (
             "SELECT name FROM users WHERE age > $2 ORDER BY abs(age - $3), name LIMIT $1 OFFSET 2",
-            "AS  users  WHERE ( age > $1) ORDER BY abs(age - $2), name LIMIT ($3)::pg_catalog.int8 + 2::pg_catalog.int8",
+            "AS  users  WHERE ( age > $1) ORDER BY abs(age - $2), name LIMIT LEAST(($3)::pg_catalog.numeric + 2::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8",
             vec![1, 2, 0],
         ),
     ] {
@@ -205,6 +205,7 @@ fn rows_are_brought_once_where_it_does_not_matter_how_often_they_are_there() {
         "SELECT DISTINCT age, random() FROM users",
         "SELECT count(DISTINCT age), my_sum(age) FROM users",
         "SELECT name FROM users ORDER BY name LIMIT 1",
+        "SELECT ALL name FROM users ORDER BY name",
         "SELECT count(DISTINCT age) FROM users TABLESAMPLE SYSTEM (10)",
     ] {
         assert!(!asked(sql)[0].starts_with("SELECT DISTINCT "), "{sql}\n  asks {}", asked(sql)[0]);
@@ -275,9 +276,43 @@ fn what_looks_at_where_rows_lie_or_does_something_is_refused() {
         "SELECT count(DISTINCT age), nextval('x') FROM users",
         "SELECT count(DISTINCT age), spent() FROM users",
         "SELECT age FROM users ORDER BY name FOR UPDATE",
-        "SELECT count(DISTINCT age) FROM ONLY users",
-        "SELECT count(DISTINCT age) FROM users, jobs",
+        "SELECT count(DISTINCT age) FROM ONLY (users)",
+        "SELECT count(DISTINCT age) FROM users, jobs FOR UPDATE",
         "DECLARE c CURSOR FOR INSERT INTO users VALUES (7)",
         "SELECT name FROM pg_cursors",
     ]);
+}
+
+#[test]
+fn tables_of_another_group_are_brought_whatever_they_are() {
+    let of = |sql: &str| {
+        let gather = gather(sql);
+        let tables = gather.tables.iter().map(|table| table.of.replace('"', "")).collect::<Vec<_>>();
+        (gather.group.0, gather.at.map(|shard| shard.0), tables.join(" "), gather.is_foreign())
+    };
+    let brought = "public.jobs public.users".to_owned();
+    assert_eq!(of("SELECT 1 FROM jobs, users WHERE job_id = user_id"), (0, None, brought, true));
+    // The engine is where most of the tables are, and where a local one is.
+    let brought = "public.ref public.jobs".to_owned();
+    assert_eq!(of("SELECT 1 FROM ref, jobs a JOIN jobs b USING (job_id)"), (1, None, brought, true));
+    let brought = "public.jobs".to_owned();
+    assert_eq!(of("SELECT 1 FROM log, jobs WHERE id = job_id"), (0, Some(3), brought, true));
+    let alone = "public.users".to_owned();
+    assert_eq!(of("SELECT count(DISTINCT age) FROM users"), (0, None, alone, false));
+}
+
+#[test]
+fn other_words_stand_where_the_tables_stood_and_places_stay_the_clients() {
+    let sql = "SELECT 'é', users.age, b.x FROM users JOIN users b ON users.age = b.age WHERE nosuch";
+    let other = gather(sql).with(|n| format!("(SELECT {n})"));
+    assert_eq!(
+        other.sql().replace('"', ""),
+        "SELECT 'é', users.age, b.x FROM (SELECT 0) AS users JOIN (SELECT 0) b ON users.age = b.age WHERE nosuch"
+    );
+    let at = |text: &str, word: &str| {
+        text.char_indices().position(|(at, _)| text[at..].starts_with(word)).unwrap() + 1
+    };
+    for word in ["b.x", "nosuch", "b.age"] {
+        assert_eq!(other.position(at(other.sql(), word)), at(sql, word), "{word}");
+    }
 }

@@ -170,8 +170,9 @@ fn a_cte_hides_the_table_of_its_name() {
 fn groups_and_kinds_of_tables_do_not_mix() {
     assert!(route("SELECT * FROM jobs WHERE job_id = 7").ends_with("of group 1"));
     assert_all(&["SELECT * FROM log, users WHERE user_id = 7"], "gather");
+    assert_all(&["SELECT * FROM jobs j JOIN users u ON u.user_id = j.job_id WHERE j.job_id = 7"], "gather");
     assert_refused(&[
-        "SELECT * FROM jobs j JOIN users u ON u.user_id = j.job_id WHERE j.job_id = 7",
+        "UPDATE jobs SET job_id = 7 FROM users WHERE user_id = job_id",
         "SELECT * FROM v WHERE user_id = 7",
     ]);
     assert_eq!(route("SELECT * FROM log"), "shard 3");
@@ -247,8 +248,15 @@ fn locks_samples_and_odd_forms_keep_their_table() {
     assert_eq!(route("SELECT * FROM users TABLESAMPLE SYSTEM (50) WHERE user_id = 7"), home("7"));
     assert_eq!(route("SELECT users FROM users WHERE user_id = 7"), home("7"));
     assert_eq!(route("SELECT (users).name FROM users WHERE users.user_id = 7"), home("7"));
-    assert_refused(&[
+    for sql in [
         "SELECT * FROM ONLY users WHERE user_id = 7",
+        "UPDATE ONLY users SET age = 1 WHERE user_id = 7",
+        "DELETE FROM ONLY public.users WHERE user_id = 7",
+    ] {
+        assert_eq!(route(sql), home("7"), "{sql}");
+    }
+    assert_refused(&[
+        "SELECT * FROM ONLY (users) WHERE user_id = 7",
         "SELECT * FROM users * WHERE user_id = 7",
         "SELECT * INTO x FROM users WHERE user_id = 7",
     ]);

@@ -66,7 +66,9 @@ fn locks_are_taken_by_each_shard_behind_its_limit() {
         ),
         (
             "SELECT age FROM users ORDER BY age FOR UPDATE OF users SKIP LOCKED -- x",
-            "SELECT age , (age)::pg_catalog.text AS \"shardway hidden 1\" FROM users ORDER BY age \n\nFOR UPDATE OF users SKIP LOCKED -- x",
+            "SELECT age , (age)::pg_catalog.text AS \"shardway hidden 1\", \
+             (\"users\".tableoid::pg_catalog.text || \"users\".ctid::pg_catalog.text) AS \"shardway hidden 2\" \
+             FROM users ORDER BY age \n\nFOR UPDATE OF users SKIP LOCKED -- x",
         ),
     ] {
         assert_eq!(scatter(sql).shard_sql(), asked, "{sql}");
@@ -78,6 +80,27 @@ fn locks_are_taken_by_each_shard_behind_its_limit() {
         "SELECT count(*) FROM users FOR UPDATE",
     ]);
     scatter("SELECT * FROM users u JOIN ref r ON r.id = u.age FOR UPDATE OF u");
+}
+
+#[test]
+fn a_plan_says_what_is_to_be_told_of_the_clock() {
+    let across = |sql: &str| plan(sql).across().and_then(Across::clock).is_some();
+    assert!(across("SELECT title FROM docs WHERE at > now()"));
+    assert!(across("SELECT title, count(*) FROM docs WHERE at > CURRENT_TIMESTAMP(0) GROUP BY title"));
+    assert!(!across("SELECT title FROM docs WHERE at > '2024-01-01' AND title <> 'now()'"));
+    let alone = |sql: &str| plan(sql).clocked;
+    let doc = "doc = '8f14e45f-ceea-467f-a830-8d4c0e6b6a3d'";
+    for sql in [
+        format!("SELECT now() FROM docs WHERE {doc}"),
+        format!("UPDATE docs SET at = CURRENT_DATE WHERE {doc}"),
+        "SELECT current_time FROM ref".to_owned(),
+        "DECLARE c CURSOR FOR SELECT now() FROM ref".to_owned(),
+    ] {
+        assert!(alone(&sql).is_some_and(|clocked| clocked.text().is_some()), "{sql}");
+        assert!(sql.starts_with("DECLARE") || plan(&sql).plain, "{sql}");
+    }
+    assert!(alone(&format!("SELECT at FROM docs WHERE {doc}")).is_none());
+    assert!(alone(&format!("SELECT n FROM docs, now() n WHERE {doc}")).is_none());
 }
 
 #[test]

@@ -219,9 +219,7 @@ fn updates_and_deletes_go_where_their_rows_are() {
         "UPDATE users SET age = 1 RETURNING now()",
         "UPDATE users SET age = 1 FROM orders o WHERE o.user_id = 7",
         "UPDATE users SET age = (SELECT count(*) FROM orders) WHERE user_id = 7",
-        "UPDATE ONLY users SET age = 1 WHERE user_id = 7",
         "DELETE FROM users USING orders o WHERE o.user_id = 7",
-        "DELETE FROM ONLY users WHERE user_id = 7",
     ]);
 }
 

@@ -10,7 +10,7 @@
 //! A trigger that sets the key, or gives another row, is not: the row's shard was chosen before.
 
 use super::said::{Named, Said};
-use super::{Moving, SideEffects, events};
+use super::{SideEffects, events};
 use crate::schema::{GroupId, Kind, Schema, Table};
 use shardway_pool::catalog::effects::{Body, Effect, Thing};
 use shardway_pool::catalog::{Catalog, Name};
@@ -35,6 +35,11 @@ pub fn judge(schema: &Schema, catalogs: &[Catalog]) -> HashMap<Name, SideEffects
             let found = all.entry(effect.table.clone()).or_default();
             judge.effect(effect, table, found, reach.entry(effect.table.clone()).or_default());
             judge.moving(effect, table, &mut found.moving);
+        }
+        for (name, column) in &catalog.partition_keys {
+            if own(schema, name, group).is_some() {
+                push(&mut all.entry(name.clone()).or_default().crossing, column.clone());
+            }
         }
         for barrier in &catalog.barriers {
             let Some(table) = own(schema, &barrier.table, group) else { continue };
@@ -65,8 +70,7 @@ fn own<'a>(schema: &'a Schema, name: &Name, group: usize) -> Option<&'a Table> {
 
 /// A write to a member of a family may reach the others' rows.
 fn spread_to_families(schema: &Schema, all: &mut HashMap<Name, SideEffects>) {
-    type Reasons = (Vec<(u8, String)>, Vec<String>, Moving);
-    let mut families: HashMap<&str, Reasons> = HashMap::new();
+    let mut families: HashMap<&str, SideEffects> = HashMap::new();
     let members: Vec<_> = schema
         .tables()
         .filter_map(|t| Some(((t.schema.clone(), t.name.clone()), t.family.as_deref()?)))
@@ -75,16 +79,23 @@ fn spread_to_families(schema: &Schema, all: &mut HashMap<Name, SideEffects>) {
         let Some(effects) = all.get(name) else { continue };
         let known = families.entry(family).or_default();
         // The policies that hold are those of the table that is named.
-        known.0.extend(effects.unsafe_for.iter().filter(|(events, _)| events & events::READ == 0).cloned());
-        known.1.extend(effects.loose.iter().cloned());
-        known.2.take(&effects.moving);
+        let acts = effects.unsafe_for.iter().filter(|(events, _)| events & events::READ == 0);
+        known.unsafe_for.extend(acts.cloned());
+        known.loose.extend(effects.loose.iter().cloned());
+        known.crossing.extend(effects.crossing.iter().cloned());
+        known.rewrites.extend(effects.rewrites.iter().cloned());
+        known.moving.take(&effects.moving);
     }
     for (name, family) in &members {
-        let Some((acts, loose, moving)) = families.get(family) else { continue };
+        let Some(known) = families.get(family) else { continue };
         let effects = all.entry(name.clone()).or_default();
-        acts.iter().for_each(|act| push(&mut effects.unsafe_for, act.clone()));
-        loose.iter().for_each(|index| push(&mut effects.loose, index.clone()));
-        effects.moving.take(moving);
+        known.unsafe_for.iter().for_each(|act| push(&mut effects.unsafe_for, act.clone()));
+        known.loose.iter().for_each(|index| push(&mut effects.loose, index.clone()));
+        known.crossing.iter().for_each(|column| push(&mut effects.crossing, column.clone()));
+        if known.rewrites.iter().any(|column| column.is_empty() || known.crossing.contains(column)) {
+            push(&mut effects.crossing, String::new());
+        }
+        effects.moving.take(&known.moving);
     }
 }
 
@@ -174,6 +185,11 @@ impl Judge<'_> {
             // There are no queries in them: EXTRACT (… FROM …) has the word as well.
             own.reads.clear();
             own.writes.clear();
+        }
+        let rewrites = effect.thing == Thing::Trigger && effect.per_row && effect.before;
+        if rewrites && effect.events & events::UPDATE != 0 {
+            found.rewrites.extend(own.sets.iter().map(|column| column.clone().unwrap_or_default()));
+            found.rewrites.extend(own.gives_another.then(String::new));
         }
         let whole = self.with_calls(own.clone());
         for name in &whole.writes {

@@ -27,6 +27,11 @@ pub struct SideEffects {
     pub defaults: Vec<(String, String)>,
     /// Unique indexes and exclusion constraints without the sharding key, whose values may repeat on other shards.
     pub loose: Vec<String>,
+    /// Columns whose UPDATE may bring a row to another partition, which is a DELETE and an INSERT there; an empty one: any
+    /// UPDATE may.
+    pub crossing: Vec<String>,
+    /// Columns that triggers set before a row is updated; an empty one: the whole row.
+    pub rewrites: Vec<String>,
     /// What its triggers mean for rows that move between shards.
     pub moving: Moving,
 }
@@ -53,6 +58,13 @@ impl Table {
             }
             None => Ok(()),
         }
+    }
+
+    /// The same for an UPDATE of the columns that `sets` says.
+    pub fn check_update_effects(&self, sets: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+        let crosses = |column: &String| self.of_view.is_some() || column.is_empty() || sets(column);
+        let crosses = self.side_effects.crossing.iter().any(crosses);
+        self.check_effects(if crosses { events::ROWS } else { events::UPDATE })
     }
 
     /// Refuses to have several shards do `wanted` if the table does something once for each statement.

@@ -33,13 +33,13 @@ impl Session {
         }
     }
 
-    /// Asks others, all at once.
+    /// Asks others, all at once; gives their tags.
     pub(super) async fn ask_others(
         &mut self,
         others: &[ShardRef],
         access: Access,
         message: &Buffer,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
         for &shard in others {
             self.acquire(shard, access).await?;
         }
@@ -47,16 +47,19 @@ impl Session {
         for &shard in others {
             asked.push(self.send_objects(shard, access, message).await?);
         }
+        let mut tags = Vec::with_capacity(others.len());
         for &shard in others {
             // Servers that were not heard to the end are closed with the transaction.
-            if let Some(body) = self.objects_answer(shard).await?.error {
+            let said = self.objects_answer(shard).await?;
+            if let Some(body) = said.error {
                 self.cancel_servers(&asked);
                 // What they say now is that they were cancelled.
                 let _ = self.drain(&asked).await;
                 return Err(self.objects_error(&body));
             }
+            tags.push(said.tag);
         }
-        Ok(())
+        Ok(tags)
     }
 
     /// Sends a command to a shard, without reading what it answers.

@@ -24,8 +24,11 @@ impl Session {
     pub(super) fn take_up(&mut self, read: Read) {
         let Some(transaction) = &mut self.transaction else { return };
         transaction.ddl = true;
+        // Before it commits: what waits until then is on its way to the shards of what its names stood for.
+        self.database.note_names(&read.schema);
         let planning = Arc::new(Planning::new(read.schema.clone()));
-        transaction.changed = Some(Changed { planning, read: Arc::new(read) });
+        let types = transaction.changed.take().and_then(|changed| changed.types);
+        transaction.changed = Some(Changed { planning, read: Arc::new(read), types });
         self.redraw_planning();
     }
 
@@ -58,7 +61,7 @@ impl Session {
         }
         let read = self.database.lower(read.catalogs);
         self.take_up(read);
-        Ok(())
+        self.reread_types().await
     }
 
     /// Reads the catalogs of the groups that a command was about, over the connections that it ran on.

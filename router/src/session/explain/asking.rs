@@ -107,7 +107,8 @@ impl Session {
     /// A server's plan, and of what it is.
     pub(in crate::session) fn plan_of(&self, shard: ShardRef, of: Option<&str>, rows: Vec<String>) -> Part {
         let server = self.database.shard(shard).primary().address.to_string();
-        Part { shard: shard.shard, server, of: of.map(str::to_owned), rows }
+        let group = self.database.groups[shard.group.0].name.clone();
+        Part { shard: shard.shard, group, server, of: of.map(str::to_owned), rows }
     }
 
     /// Asks shards, in their order, all at once; their answers go into the report. Errors: the first one's.

@@ -24,17 +24,24 @@ impl Session {
     ) -> Result<Report, Failure> {
         let (text, literals) = (&*gather.text, &*gather.literals);
         let values = Values { text, literals, ..explaining.values() };
-        let from: Vec<Vec<ShardRef>> =
-            gather.tables.iter().map(|table| self.shards_with(table, gather.group, &values)).collect();
+        let from = self.shards_with_rows(gather, &values);
         let engine = self.engine(gather, &from);
         let mut all: Vec<ShardRef> = from.iter().flatten().copied().chain([engine]).collect();
         all.sort_unstable();
         all.dedup();
         // In order, as every other statement takes them.
         let servers = self.acquire_all(&all, explaining.access()).await?;
-        let types = self.types_of_params(explaining, gather, servers[0]).await?;
-        let mut report = self.report_of(Placed { shards: all.iter().map(|at| at.shard).collect(), ..placed });
-        report.notes.push((Note::Engine, format!("shard {}", engine.shard)));
+        let types = match gather.is_foreign() {
+            true => self.types_beyond_any_shard(explaining, gather).await?,
+            false => self.types_of_params(explaining, gather, servers[0]).await?,
+        };
+        let spans = gather.spans_groups();
+        let (own, others): (Vec<ShardRef>, Vec<ShardRef>) =
+            all.iter().partition(|at| at.group == gather.group);
+        let mut report = self.report_of(Placed { shards: own.iter().map(|at| at.shard).collect(), ..placed });
+        let groups = others.chunk_by(|one, next| one.group == next.group);
+        report.notes.extend(groups.map(|shards| (Note::Groups, self.list(shards, true))));
+        report.notes.push((Note::Engine, self.name_of_engine(engine, spans)));
         let mut travels = Vec::new();
         for (table, from) in gather.tables.iter().zip(&from) {
             let (sql, numbers) = table.select();
@@ -43,17 +50,21 @@ impl Session {
             let begin = report.parts.len();
             let of = format!("rows of {}", table.of);
             self.ask_plans(explaining, questions, Some(&of), &mut report).await?;
-            let some = if *from == all { String::new() } else { format!("shards {}: ", list(from)) };
+            let some = match *from == all {
+                true => String::new(),
+                false => format!("{}: ", self.list(from, spans)),
+            };
             report.notes.push((Note::PushedDown, format!("{some}{}", one_line(&sql))));
             let others: Vec<ShardRef> = from.iter().copied().filter(|shard| *shard != engine).collect();
-            let brought = report.parts[begin..].iter().filter(|part| part.shard != engine.shard);
-            let brought: Vec<_> = brought.cloned().collect();
+            let parts = report.parts[begin..].iter().zip(from);
+            let brought: Vec<_> =
+                parts.filter(|(_, at)| **at != engine).map(|(part, _)| part.clone()).collect();
             let rows = rows_of(explaining.asked.format, &brought).map(|rows| format!(": {rows}"));
             travels.push(match others.is_empty() {
                 true => format!("nothing of {}", table.of),
                 false => {
-                    let (columns, others) = (table.columns(), list(&others));
-                    format!("{} ({columns}) of shards {others}{}", table.of, rows.unwrap_or_default())
+                    let (columns, others) = (table.columns(), self.list(&others, spans));
+                    format!("{} ({columns}) of {others}{}", table.of, rows.unwrap_or_default())
                 }
             });
         }
@@ -87,6 +98,32 @@ impl Session {
         server.parameter_types().await.map_err(|e| refused(&e).into())
     }
 
+    /// The same where no shard understands that.
+    async fn types_beyond_any_shard(
+        &mut self,
+        explaining: &Explaining<'_>,
+        gather: &Gather,
+    ) -> Result<Vec<u32>, Failure> {
+        if explaining.params.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.described_gather(gather, explaining.types).await?.meant.types())
+    }
+
+    /// Shards of one group, and that group where the statement is over several.
+    fn list(&self, shards: &[ShardRef], named: bool) -> String {
+        let group = shards.first().filter(|_| named).map(|at| &self.database.groups[at.group.0].name);
+        let of = group.map(|name| format!(" of group {name}")).unwrap_or_default();
+        let shards = shards.iter().map(|at| at.shard.to_string()).collect::<Vec<_>>().join(", ");
+        format!("shards {shards}{of}")
+    }
+
+    fn name_of_engine(&self, engine: ShardRef, named: bool) -> String {
+        let group = &self.database.groups[engine.group.0].name;
+        let of = if named { format!(" of group {group}") } else { String::new() };
+        format!("shard {}{of}", engine.shard)
+    }
+
     async fn plan_of_engine(
         &mut self,
         explaining: &Explaining<'_>,
@@ -112,10 +149,6 @@ impl Session {
         let first = |row: &[u8]| text_row(row)?.into_iter().next().flatten();
         Ok(held?.rows.iter().filter_map(|row| first(row)).collect())
     }
-}
-
-fn list(shards: &[ShardRef]) -> String {
-    shards.iter().map(|at| at.shard.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn remark(analyzes: bool) -> &'static str {

@@ -1,6 +1,6 @@
 //! Rows on their way: from the shards that have them into the engine's COPY.
 
-use super::engine::{copied, query};
+use super::answers::{copied, query};
 use crate::error::ClientError;
 use crate::plan::gather::Brought;
 use crate::plan::locate::Params;
@@ -33,6 +33,16 @@ pub(in crate::session) enum Form {
     Text,
 }
 
+impl Form {
+    /// Bind's result formats.
+    fn codes(self) -> &'static [u8] {
+        match self {
+            Self::Nothing | Self::Text => &[0, 1, 0, 0],
+            Self::Binary => &[0, 1, 0, 1],
+        }
+    }
+}
+
 /// Has floats written in full, whatever the server, the role or the client want of them otherwise. Gives no rows.
 const EXACT: &str = "SELECT FROM pg_catalog.set_config('extra_float_digits', \
     CASE pg_catalog.set_config('shardway.digits', pg_catalog.current_setting('extra_float_digits'), true) \
@@ -44,12 +54,24 @@ const AS_BEFORE: &str = "SELECT FROM pg_catalog.set_config('extra_float_digits',
 
 /// Parse, Bind, Execute and Sync of a statement of ours over some of the client's parameters.
 pub(super) fn pulls(sql: &str, numbers: &[usize], types: &[u32], params: &Params<'_>, form: Form) -> Vec<u8> {
+    pulls_in(sql, numbers, types, params, form.codes(), form == Form::Text)
+}
+
+/// The same with rows in formats of their own; `exact` where some of what is in text has to be written in full.
+pub(super) fn pulls_in(
+    sql: &str,
+    numbers: &[usize],
+    types: &[u32],
+    params: &Params<'_>,
+    codes: &[u8],
+    exact: bool,
+) -> Vec<u8> {
     let mut out = Buffer::default();
-    if form == Form::Text {
+    if exact {
         plain(&mut out, EXACT);
     }
-    pull(&mut out, sql, numbers, types, params, form);
-    if form == Form::Text {
+    pull_in(&mut out, sql, numbers, types, params, codes);
+    if exact {
         plain(&mut out, AS_BEFORE);
     }
     frame::put(&mut out, b'S', &[]);
@@ -72,6 +94,10 @@ pub(in crate::session) fn pull(
     params: &Params<'_>,
     form: Form,
 ) {
+    pull_in(out, sql, numbers, types, params, form.codes());
+}
+
+fn pull_in(out: &mut Buffer, sql: &str, numbers: &[usize], types: &[u32], params: &Params<'_>, codes: &[u8]) {
     let mut parse = [b"\0", sql.as_bytes(), b"\0"].concat();
     let count = (numbers.len() as u16).to_be_bytes();
     parse.extend_from_slice(&count);
@@ -91,9 +117,11 @@ pub(in crate::session) fn pull(
             None => values.extend_from_slice(&(-1i32).to_be_bytes()),
         }
     }
-    let bind = [b"\0\0", &formats[..], &values, &[0, 1, 0, u8::from(form == Form::Binary)]].concat();
+    let bind = [b"\0\0", &formats[..], &values, codes].concat();
     frame::put(out, b'P', &parse);
     frame::put(out, b'B', &bind);
+    // With that the server says that it has taken its snapshot, before it looks for rows.
+    frame::put(out, b'H', &[]);
     frame::put(out, b'E', &[0; 5]);
 }
 
@@ -106,11 +134,29 @@ pub(super) struct Pull<'a> {
     piece: Vec<u8>,
     /// Bytes that may still be brought.
     left: &'a mut u64,
+    /// Whether rows are taken as they come, and not as COPY has them.
+    plain: bool,
 }
 
 impl<'a> Pull<'a> {
     pub(super) fn new(table: &'a Brought, sources: &[usize], left: &'a mut u64) -> Self {
-        Self { table, sources: sources.to_vec(), piece: Vec::new(), left }
+        Self { table, sources: sources.to_vec(), piece: Vec::new(), left, plain: false }
+    }
+
+    /// Gives them all to `take`, some at a time, as they stand in DataRows.
+    pub(super) async fn give(
+        mut self,
+        servers: &mut [Participant],
+        take: &mut impl FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        self.plain = true;
+        while poll_fn(|cx| self.poll_rows(cx, servers)).await? {
+            let size = self.piece.len() as u64;
+            *self.left = self.left.checked_sub(size).ok_or_else(too_large)?;
+            take(&self.piece);
+            self.piece.clear();
+        }
+        Ok(())
     }
 
     /// Brings them all into the engine. How many they were.
@@ -205,7 +251,7 @@ impl<'a> Pull<'a> {
             };
             used += HEADER + body.len();
             match tag {
-                b'D' if self.table.binary => self.piece.extend_from_slice(body),
+                b'D' if self.table.binary || self.plain => self.piece.extend_from_slice(body),
                 b'D' => line(body, &mut self.piece),
                 b'E' => failure = Some(unplaced(body)),
                 b'S' => {

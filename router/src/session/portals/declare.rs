@@ -132,7 +132,12 @@ impl Session {
         let access = plan.access;
         let storing = Storing { declare: &declare, across, access, group, shards, types, values };
         let opened = self.open_together();
+        // Errors of the query are placed in the whole command. One among several is counted from its first word on.
+        let before = self.moved;
+        let head = if before > 0 { declare.head.trim_start() } else { declare.head };
+        self.moved += head.chars().count();
         let stored = self.store_cursor(storing).await;
+        self.moved = before;
         if let (Ok(shard), Some(transaction)) = (&stored, &mut self.transaction) {
             transaction.portals.insert(declare.name.clone().into_bytes(), *shard);
         }

@@ -104,6 +104,7 @@ impl Session {
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.across.open.clear();
+            transaction.across.stored.clear();
             transaction.portals.clear();
         }
         self.release();
@@ -224,6 +225,9 @@ impl Session {
             // They could not be given again as they would be now.
             portal.past.clear();
             portal.kept_in = formats.to_vec();
+        }
+        if let Rows::Live(live) = &mut portal.rows {
+            live.goes_on();
         }
         let mut done = 0;
         while done < count && !portal.at_end {

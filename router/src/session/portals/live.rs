@@ -7,10 +7,12 @@
 use crate::error::ClientError;
 use crate::merge;
 use crate::plan::scatter::{Scatter, SortKey};
+use crate::plan::spread::clock::Frozen;
 use crate::plan::{Access, Across};
 use crate::schema::{GroupId, ShardRef};
 use crate::session::Session;
 use crate::session::asked::{Window, hidden_formats};
+use crate::session::moment::{TRIES, torn};
 use crate::session::relay::move_position;
 use crate::session::scatter::broken_row;
 use crate::session::servers::refused;
@@ -34,6 +36,10 @@ pub(super) struct Live {
     name: String,
     feeds: Vec<Feed>,
     order: Vec<SortKey>,
+    /// Columns of their rows behind the client's.
+    hidden: usize,
+    /// The table whose rows are locked, where each says which it is.
+    places: Option<String>,
     window: Window,
     /// The first feed that may have rows, where there is no order.
     next: usize,
@@ -60,7 +66,10 @@ struct Feed {
 #[derive(Debug)]
 struct Ahead {
     row: Box<[u8]>,
+    /// Its sort keys, and where it is, if it says so.
     keys: Vec<Option<Vec<u8>>>,
+    /// An earlier command has fetched it.
+    is_old: bool,
 }
 
 /// What is to be read.
@@ -83,10 +92,37 @@ pub(super) struct Opening<'a> {
 impl Session {
     /// Opens a cursor on each shard. Gives it, and the client's columns: RowDescription's body, in text. In a transaction.
     pub(super) async fn open_live(&mut self, opening: Opening<'_>) -> Result<(Live, Vec<u8>), Failure> {
-        let Opening { scatter, group, shards, access, text, types, values, window, fences } = opening;
+        let Opening { scatter, group, shards, access, .. } = &opening;
+        let servers =
+            self.open(&Across::Scatter((*scatter).clone()), *group, shards.clone(), *access).await?;
+        let frozen = self.as_of(scatter.clock).await?;
+        let Some(entrance) = self.entrance(&servers) else {
+            return self.declare_live(&opening, frozen.as_ref(), &servers).await;
+        };
+        for _ in 0..TRIES {
+            let limit = self.statement_limit();
+            let place = limit.within(self.enter(&entrance)).await??;
+            let (live, columns) = self.declare_live(&opening, frozen.as_ref(), &servers).await?;
+            if place.leave() {
+                return Ok((live, columns));
+            }
+            // What it would see may be torn.
+            self.close_live(live).await?;
+        }
+        Err(torn().into())
+    }
+
+    /// Has each of the servers declare its cursor.
+    async fn declare_live(
+        &mut self,
+        opening: &Opening<'_>,
+        frozen: Option<&Frozen>,
+        servers: &[usize],
+    ) -> Result<(Live, Vec<u8>), Failure> {
+        let &Opening { scatter, text, types, values, window, fences, .. } = opening;
         let name = format!("\"shardway {}\"", self.number_portal());
-        let declare = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", scatter.shard_sql());
-        let servers = self.open(&Across::Scatter(scatter.clone()), group, shards, access).await?;
+        let (sql, _) = scatter.told_sql(frozen);
+        let declare = format!("DECLARE {name} NO SCROLL CURSOR FOR {sql}");
         for (n, &index) in servers.iter().enumerate() {
             let mut messages = Buffer::default();
             if n == 0 {
@@ -108,8 +144,8 @@ impl Session {
             }
             Ok(())
         };
-        self.hear_all(&servers, &mut take).await?;
-        let hidden = scatter.order.len();
+        self.hear_all(servers, &mut take).await?;
+        let hidden = scatter.hidden();
         let columns = merge::strip_description(&columns, hidden).ok_or_else(broken_row)?;
         let feed = |&index: &usize| Feed {
             shard: self.servers[index].shard,
@@ -120,7 +156,8 @@ impl Session {
         let feeds = servers.iter().map(feed).collect();
         let (order, locks) = (scatter.order.clone(), scatter.locks.is_some());
         let fences = fences && locks && !order.is_empty();
-        let live = Live { name, feeds, order, window, next: 0, locks, fences, formats: Vec::new() };
+        let (places, formats) = (scatter.places.clone(), Vec::new());
+        let live = Live { name, feeds, order, hidden, places, window, next: 0, locks, fences, formats };
         Ok((live, columns))
     }
 
@@ -142,6 +179,13 @@ impl Session {
                 self.pull(live, &empty, count).await?;
                 continue;
             }
+            if live.locks
+                && let Some(stale) = self.stale(live)
+                && self.is_gone(live, stale).await?
+            {
+                live.feeds[stale].rows.pop_front();
+                continue;
+            }
             let Some(row) = live.pop() else { return Ok(None) };
             if live.window.skip > 0 {
                 live.window.skip -= 1;
@@ -152,9 +196,38 @@ impl Session {
         }
     }
 
+    /// The shard whose row is next, if the client's transaction may have changed it since it was fetched.
+    fn stale(&self, live: &Live) -> Option<usize> {
+        let next = live.next_feed()?;
+        let feed = &live.feeds[next];
+        let was_ahead = feed.rows.front().is_some_and(|ahead| ahead.is_old);
+        let wrote = || self.servers.iter().any(|p| p.shard == feed.shard && p.wrote);
+        (was_ahead && wrote()).then_some(next)
+    }
+
+    /// Whether the transaction has changed a row since it was fetched and locked: Postgres passes over such a row of a cursor
+    /// that locks (`TM_SelfModified` in nodeLockRows.c).
+    async fn is_gone(&mut self, live: &mut Live, stale: usize) -> Result<bool, Failure> {
+        let feed = &live.feeds[stale];
+        let place = feed.rows.front().and_then(Ahead::place).filter(|_| live.places.is_some());
+        let Some(((table, tid), name)) = place.zip(live.places.as_ref()) else {
+            let message = "this transaction wrote on a shard where the cursor has locked a row ahead, of several tables or of a \
+                           view: whether it is still what it was can't be told";
+            let hint = "Fetch the rows before others are written, or run the query without ORDER BY.";
+            return Err(ClientError::error("0A000", message).hint(hint).into());
+        };
+        let index = self.acquire(feed.shard, Access::Read).await?;
+        let sql = format!("SELECT FROM {name} WHERE tableoid = {table} AND ctid = '{tid}'");
+        let rows = self.servers[index].lease.rows(&sql).await.map_err(|e| refused(&e))?;
+        if let Some(ahead) = live.feeds[stale].rows.front_mut() {
+            ahead.is_old = false;
+        }
+        Ok(rows.is_empty())
+    }
+
     /// Fetches rows from some of the cursors.
     async fn pull(&mut self, live: &mut Live, which: &[usize], count: u64) -> Result<(), Failure> {
-        let hidden = live.order.len();
+        let hidden = live.hidden;
         let mut servers = Vec::with_capacity(which.len());
         for &n in which {
             let feed = &mut live.feeds[n];
@@ -322,18 +395,27 @@ impl Live {
         want.saturating_add(self.window.skip).clamp(1, BATCH)
     }
 
+    /// The cursor whose row is next.
+    fn next_feed(&self) -> Option<usize> {
+        if self.order.is_empty() {
+            return (self.next < self.feeds.len()).then_some(self.next);
+        }
+        let ahead = |n: &usize| self.feeds[*n].rows.front();
+        let with_rows = (0..self.feeds.len()).filter(|n| ahead(n).is_some());
+        with_rows.min_by(|a, b| match (ahead(a), ahead(b)) {
+            (Some(a), Some(b)) => merge::compare(&self.order, &a.keys, &b.keys),
+            _ => std::cmp::Ordering::Equal,
+        })
+    }
+
     fn pop(&mut self) -> Option<Box<[u8]>> {
-        let at = if self.order.is_empty() {
-            self.next
-        } else {
-            let ahead = |n: &usize| self.feeds[*n].rows.front();
-            let with_rows = (0..self.feeds.len()).filter(|n| ahead(n).is_some());
-            with_rows.min_by(|a, b| match (ahead(a), ahead(b)) {
-                (Some(a), Some(b)) => merge::compare(&self.order, &a.keys, &b.keys),
-                _ => std::cmp::Ordering::Equal,
-            })?
-        };
-        self.feeds.get_mut(at)?.rows.pop_front().map(|ahead| ahead.row)
+        let at = self.next_feed()?;
+        self.feeds[at].rows.pop_front().map(|ahead| ahead.row)
+    }
+
+    /// Another command is to fetch: what waits was fetched by one before it, and others may have run in between.
+    pub(super) fn goes_on(&mut self) {
+        self.feeds.iter_mut().flat_map(|feed| &mut feed.rows).for_each(|ahead| ahead.is_old = true);
     }
 }
 
@@ -341,11 +423,17 @@ impl Ahead {
     /// Of a DataRow's body.
     fn of(body: &[u8], hidden: usize) -> Result<Self, ClientError> {
         if hidden == 0 {
-            return Ok(Self { row: body.into(), keys: Vec::new() });
+            return Ok(Self { row: body.into(), keys: Vec::new(), is_old: false });
         }
         let row = merge::cut(body, hidden).ok_or_else(broken_row)?;
         let keys = row.hidden.into_iter().map(|key| key.map(<[u8]>::to_vec)).collect();
-        Ok(Self { row: [&row.visible.to_be_bytes(), row.bytes].concat().into(), keys })
+        Ok(Self { row: [&row.visible.to_be_bytes(), row.bytes].concat().into(), keys, is_old: false })
+    }
+
+    /// Where it is: its table's number, and its place there.
+    fn place(&self) -> Option<(&str, &str)> {
+        let place = std::str::from_utf8(self.keys.last()?.as_deref()?).ok()?;
+        Some(place.split_at(place.find('(')?))
     }
 }
 

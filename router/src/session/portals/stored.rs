@@ -1,5 +1,5 @@
 //! Cursors whose rows no shard has as they are, or that outlive their transaction: the query runs at once, its rows go into a
-//! temporary table of one of the shards, and the cursor is that server's own over this table.
+//! temporary table of one of the shards, and the cursor is that server's own over this table (or over arrays: `valued.rs`).
 
 use crate::copy::binary;
 use crate::error::ClientError;
@@ -8,7 +8,7 @@ use crate::schema::{GroupId, ShardRef};
 use crate::session::Session;
 use crate::session::servers::Participant;
 use crate::session::simple::Failure;
-use crate::sql::cursor::Declare;
+use crate::sql::cursor::{CursorCommand, Declare};
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame;
 use shardway_shardmap::ShardId;
@@ -40,17 +40,73 @@ impl Session {
         let shard = self.storing_shard(group);
         let index = self.acquire(shard, Access::ReadPrimary).await?;
         self.servers[index].unpreparable = true;
-        let table = format!("\"shardway cursor {}\"", self.number_portal());
-        self.create_table(index, &table, declare, names.len(), types, values).await?;
-        self.fill_table(index, &table, &held.rows).await?;
-        let columns: Vec<String> =
-            names.iter().enumerate().map(|(n, name)| format!("c{n} AS {}", quoted(name))).collect();
-        let sql = format!("{}SELECT {} FROM pg_temp.{table}", declare.head, columns.join(", "));
-        self.ask_one(index, &sql).await?;
+        let number = self.number_portal();
+        let table = format!("\"shardway cursor {number}\"");
+        let is_foreign = matches!(across, Across::Gather(gather) if gather.is_foreign());
+        let tried = match is_foreign {
+            true => self.create_typed(index, &table, &held).await,
+            false => self.create_table(index, &table, declare, names.len(), types, values).await,
+        };
+        let has_table = self.has_table(index, tried).await?;
+        if !is_foreign {
+            self.use_tables(index, &using(number), declare, types, values).await?;
+        }
+        if has_table {
+            self.fill_table(index, &table, &held.rows).await?;
+            let columns: Vec<String> =
+                names.iter().enumerate().map(|(n, name)| format!("c{n} AS {}", quoted(name))).collect();
+            let sql = format!("{}SELECT {} FROM pg_temp.{table}", declare.head, columns.join(", "));
+            self.ask_one(index, &sql).await?;
+        } else {
+            self.declare_values(index, declare, &names, &held).await?;
+        }
         if declare.hold {
             self.servers[index].doubt();
         }
+        if let (Some(transaction), false) = (&mut self.transaction, is_foreign) {
+            transaction.across.stored.push((declare.name.clone().into_bytes(), number));
+        }
         Ok(shard)
+    }
+
+    /// Has the tables that the query reads in use as long as the cursor is open, as in Postgres, by another cursor that nobody
+    /// fetches from: they can't be changed or dropped under it.
+    async fn use_tables(
+        &mut self,
+        index: usize,
+        name: &str,
+        declare: &Declare<'_>,
+        types: &[u32],
+        values: &[u8],
+    ) -> Result<(), Failure> {
+        let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", declare.query);
+        let mut messages = Buffer::default();
+        super::live::parse(&mut messages, &sql, types);
+        frame::put(&mut messages, b'B', &[b"\0\0", values, &[0, 0]].concat());
+        frame::put(&mut messages, b'E', &[0; 5]);
+        frame::put(&mut messages, b'S', &[]);
+        self.send(&[index], messages.filled());
+        self.hear_all(&[index], &mut |_, _, _| Ok(())).await
+    }
+
+    /// A command for cursors has run on a server: with one in a temporary table goes what has its tables in use.
+    pub(in crate::session) async fn cursors_closed(&mut self, text: &str) -> Result<(), Failure> {
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        let stored = &mut transaction.across.stored;
+        let name = match CursorCommand::parse(text) {
+            Some(CursorCommand::Close(name)) => name.into_bytes(),
+            Some(CursorCommand::CloseAll) => {
+                stored.clear();
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let Some(at) = stored.iter().rposition(|(known, _)| *known == name) else { return Ok(()) };
+        let (_, number) = stored.remove(at);
+        let Some(shard) = transaction.portals.get(&name).copied() else { return Ok(()) };
+        let index = self.acquire(shard, Access::Read).await?;
+        let closed = self.servers[index].lease.run(&format!("CLOSE {}", using(number))).await;
+        Ok(closed.map_err(|e| crate::session::servers::refused(&e))?)
     }
 
     /// One that takes part; a server that has seen temporary tables can't prepare its transaction, so rather one that has seen
@@ -85,17 +141,16 @@ impl Session {
         frame::put(&mut messages, b'B', &[b"\0\0", values, &[0, 0]].concat());
         frame::put(&mut messages, b'E', &[0; 5]);
         frame::put(&mut messages, b'S', &[]);
+        self.try_table(index);
         self.send(&[index], messages.filled());
-        self.hear_all(&[index], &mut |_, _, _| Ok(())).await.map_err(|failure| match failure {
-            Failure::ServerError(body) => not_stored(&ClientError::of_server(&body)).into(),
-            failure => failure,
-        })
+        self.hear_all(&[index], &mut |_, _, _| Ok(())).await
     }
 
     async fn fill_table(&mut self, index: usize, table: &str, rows: &[Box<[u8]>]) -> Result<(), Failure> {
         let mut message = Buffer::default();
-        let sql = format!("COPY pg_temp.{table} FROM STDIN (FORMAT binary)\0");
-        frame::put(&mut message, b'Q', sql.as_bytes());
+        let sql = format!("COPY pg_temp.{table} FROM STDIN (FORMAT binary)");
+        self.tell_copy(index, &sql).await?;
+        frame::put(&mut message, b'Q', &[sql.as_bytes(), b"\0"].concat());
         self.send(&[index], message.filled());
         let server = &mut self.servers[index].lease;
         frame::put(&mut server.wire.output, b'd', binary::START);
@@ -121,23 +176,12 @@ impl Session {
     }
 }
 
-/// Why there is no such table.
-fn not_stored(error: &ClientError) -> ClientError {
-    let (message, hint) = match error.code.as_str() {
-        "42501" => (
-            "this cursor over several shards needs a temporary table, which this user may not make",
-            "GRANT TEMPORARY ON DATABASE … TO this user on every shard, or pin the query to one shard.",
-        ),
-        "25006" => (
-            "this cursor over several shards needs a temporary table, which a read-only transaction may not make",
-            "Declare it in a transaction that is READ WRITE, or run the query without a cursor.",
-        ),
-        _ => return refused(&error.message),
-    };
-    ClientError::error("0A000", message).hint(hint)
+/// The name of the cursor that has tables in use.
+fn using(number: u64) -> String {
+    format!("\"shardway reads {number}\"")
 }
 
-fn refused(why: &str) -> ClientError {
+pub(super) fn refused(why: &str) -> ClientError {
     let message = format!("a cursor of this query over several shards is not supported: {why}");
     ClientError::error("0A000", message).hint("Run the query without a cursor.")
 }
@@ -155,6 +199,6 @@ fn names(body: &[u8]) -> Option<Vec<String>> {
 }
 
 /// A name as SQL that means just it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

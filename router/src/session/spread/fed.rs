@@ -37,7 +37,10 @@ impl Session {
         self.check_copied_text()?;
         let group = write.spread.group;
         let first = self.acquire(ShardRef { group, shard: ShardId(0) }, Access::ReadPrimary).await?;
-        let types = self.types_described(write, first).await?;
+        let types = match fed.spans_groups {
+            true => without_types(write)?,
+            false => self.types_described(write, first).await?,
+        };
         let frozen = self.frozen(write.spread, first).await?;
         let tokens = Tokens::of(write.text).ok_or_else(unclear)?;
         let (query, columns_end) = tokens.query(fed.conflicts).ok_or_else(unclear)?;
@@ -169,6 +172,9 @@ impl Session {
                 limit: None,
                 offset: None,
                 locks: None,
+                places: None,
+                clock: None,
+                splice: None,
             }))
         };
         let (across, group, shards) = match target {
@@ -193,6 +199,20 @@ impl Session {
         }
         Ok(held)
     }
+}
+
+/// No server understands the whole of a statement over several shard groups: it may have no parameters.
+fn without_types(write: &Write<'_>) -> Result<Vec<u32>, ClientError> {
+    match write.bound.as_ref().is_some_and(|bound| !bound.params.is_empty()) {
+        true => Err(beyond_one_group()),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Why an INSERT … SELECT from another shard group can't be described.
+pub(in crate::session) fn beyond_one_group() -> ClientError {
+    let message = "an INSERT … SELECT from another shard group, with parameters or in a statement that is described, is not supported";
+    ClientError::error("0A000", message).hint("Send it as a simple query, or read the rows first.")
 }
 
 /// Bind's body behind the names, with the client's result formats and no parameters.

@@ -1,10 +1,15 @@
 //! The steps of a two-phase commit, each as a place where a connection can be cut or the proxy die.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use shardway_tests::{Cut, Middle, Spot};
 use tokio::task::block_in_place;
 
 use super::{
-    Bank, Fate, SERVERS, books,
+    ACCOUNTS, BALANCE, Bank, Fate, SERVERS, books,
     steps::{Step, Transfer},
     teller,
 };
@@ -87,6 +92,22 @@ fn name_of(point: &Point, side: Side, first: usize) -> String {
     format!("{}/{side:?}/{first}", point.name.replace('\'', ""))
 }
 
+/// Reads what all have together until all is over: it is always the same. How often.
+async fn audit(bank: &'static Bank, over: Arc<AtomicBool>) -> u32 {
+    let mut raw = teller::connect(bank).await.expect("a proxy");
+    let mut count = 0;
+    while !over.load(Relaxed) {
+        let reply = raw.query("SELECT sum(balance) FROM account").recv_until_ready().await;
+        // It may come to a connection that is cut.
+        if reply.error().is_none() {
+            let total = (i64::from(ACCOUNTS) * BALANCE).to_string();
+            assert_eq!(reply.texts(), [[Some(&*total)]], "a total that never was; {}", bank.log());
+            count += 1;
+        }
+    }
+    count
+}
+
 /// For every step, before and behind it: `first` is the server that is written on first, then the one where it strikes.
 async fn at_every_point(bank: &'static Bank, mut strike: impl AsyncFnMut(&Point, Side, usize, usize)) {
     for point in &POINTS {
@@ -103,6 +124,8 @@ async fn at_every_point(bank: &'static Bank, mut strike: impl AsyncFnMut(&Point,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_at_any_step_of_a_commit_leaves_all_or_nothing() {
     let bank = Bank::open().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let audited = tokio::spawn(audit(bank, over.clone()));
     at_every_point(bank, async |point, side, first, server| {
         let fault = point.spot(bank.world.middle(server), side).cut(Cut::Reset);
         transfer(bank, name_of(point, side, first), first).await;
@@ -111,6 +134,9 @@ async fn a_connection_that_is_cut_at_any_step_of_a_commit_leaves_all_or_nothing(
         books::check(bank).await;
     })
     .await;
+    over.store(true, Relaxed);
+    let totals = audited.await.expect("the totals");
+    assert!(totals > 0, "no total was read");
     bank.world.stop();
 }
 

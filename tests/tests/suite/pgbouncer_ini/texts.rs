@@ -1,9 +1,9 @@
 //! What clients are told when something is wrong, in PgBouncer's words: the same files and the same mistakes, with the real
 //! PgBouncer beside where it is installed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, os::unix::net::UnixStream};
 
-use shardway_tests::{Message, PASSWORD, RawClient};
+use shardway_tests::{Message, PASSWORD, RawClient, eventually};
 
 use super::{Process, pgbouncer};
 use crate::operation::support::soon;
@@ -84,6 +84,9 @@ async fn logins_fail_in_the_same_words_whatever_the_proof() {
 #[tokio::test]
 async fn who_comes_by_the_unix_socket_and_is_somebody_else_is_told_so() {
     of_both("auth_type = hba\nauth_hba_file = {dir}/hba", async |process| {
+        // PgBouncer opens it behind its port.
+        let socket = process.home().join(format!(".s.PGSQL.{}", process.port()));
+        eventually("the Unix socket", || UnixStream::connect(&socket).ok());
         let mut config = tokio_postgres::Config::new();
         config.host_path(process.home()).port(process.port()).user("stats").dbname("shop");
         let refused = config.connect(tokio_postgres::NoTls).await.err().unwrap();

@@ -214,3 +214,20 @@ async fn arguments_that_read_or_leave_something_are_refused() {
         assert_eq!(one(&mut raw, "SELECT current_setting('app.tenant', true) IS NULL").await, "t");
     }
 }
+
+#[tokio::test]
+async fn an_execute_describes_its_rows_on_a_server_that_has_more_statements_than_it_may() {
+    for max in [0, 1] {
+        let config = format!("[pool]\ndefault_pool_size = 1\nmax_prepared_statements = {max}");
+        let proxy = PLAIN.another_proxy_with(&config);
+        let mut raw = proxy.raw("app").await;
+        for name in ["a", "b"] {
+            assert_eq!(ask(&mut raw, &format!("PREPARE {name} AS SELECT '{name}' AS n")).await.tags(), "CZ");
+        }
+        for name in ["a", "b", "a"] {
+            let reply = ask(&mut raw, &format!("EXECUTE {name}")).await;
+            assert_eq!(reply.tags(), "TDCZ", "{max}: {reply:?}");
+            assert_eq!(value(&reply), name);
+        }
+    }
+}

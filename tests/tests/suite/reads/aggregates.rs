@@ -149,7 +149,6 @@ async fn what_is_not_proven_is_refused() {
         "SELECT id FROM sale ORDER BY t FOR SHARE",
         "SELECT count(DISTINCT ctid) FROM sale",
         "SELECT count(DISTINCT tableoid::regclass) FROM sale",
-        "SELECT count(DISTINCT a) FROM ONLY sale",
         "SELECT count(DISTINCT a), pg_relation_size('sale') FROM sale",
         "SELECT count(DISTINCT s.a) FROM sale s, pg_class c",
         "SELECT count(DISTINCT a), pg_notify('x', 'y') FROM sale",

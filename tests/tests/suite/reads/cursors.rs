@@ -174,6 +174,194 @@ async fn a_cursor_shows_what_was_there_when_it_was_declared() {
 
 const JOBS: &str = "CREATE TABLE job (user_id int PRIMARY KEY, n int, state text COLLATE \"C\");";
 
+/// A world of jobs, beside one database that holds the same.
+async fn with_jobs() -> (World, Pair) {
+    let world = World::builder().shards(3).servers(1).schema(JOBS).oracle().start();
+    let mut pair = Pair::of(&world).await;
+    pair.both("INSERT INTO job SELECT g, g, 'new' FROM generate_series(1, 40) g").await;
+    (world, pair)
+}
+
+#[tokio::test]
+async fn a_cursor_that_locks_passes_over_rows_that_its_transaction_has_changed() {
+    let (_world, mut pair) = with_jobs().await;
+    for order in ["ORDER BY n", "ORDER BY state, user_id DESC", "ORDER BY n LIMIT 15 OFFSET 2"] {
+        for lock in ["FOR UPDATE", "FOR NO KEY UPDATE OF job", "FOR SHARE"] {
+            let declare = format!("DECLARE c CURSOR FOR SELECT user_id, n, state FROM job {order} {lock}");
+            let script = [
+                "BEGIN",
+                "UPDATE job SET state = 'seen' WHERE user_id IN (3, 30)",
+                &declare,
+                "FETCH 3 c",
+                "UPDATE job SET n = n + 1000 WHERE user_id BETWEEN 4 AND 9 OR user_id > 33",
+                "FETCH 2 c",
+                "DELETE FROM job WHERE user_id IN (12, 13, 14, 28, 29)",
+                "FETCH c",
+                "SAVEPOINT s",
+                "UPDATE job SET n = 0",
+                "ROLLBACK TO s",
+                "FETCH 3 c",
+                "INSERT INTO job VALUES (50, 10, 'late')",
+                "MOVE 2 c",
+                "FETCH ALL c",
+                "FETCH c",
+                "ROLLBACK",
+            ];
+            same_script(&mut pair, &script, Way::Simple).await;
+            same_script(&mut pair, &script, Way::Binary).await;
+        }
+    }
+    // What was changed before the cursor was declared is what it shows; the common loop goes on.
+    for client in [&mut pair.proxy, &mut pair.single] {
+        query(client, "BEGIN").await;
+        query(client, "DECLARE c CURSOR FOR SELECT user_id FROM job ORDER BY n FOR UPDATE").await;
+        for n in 1..=40 {
+            let row = query(client, "FETCH c").await;
+            assert_eq!(row.texts(), [[Some(n.to_string().as_str())]]);
+            let done = query(client, &format!("UPDATE job SET state = 'done' WHERE user_id = {n}")).await;
+            assert!(done.error().is_none(), "{done:?}");
+        }
+        assert_eq!(query(client, "FETCH c").await.commands(), ["FETCH 0"]);
+        query(client, "ROLLBACK").await;
+    }
+    // Of two tables it can't be told.
+    let client = &mut pair.proxy;
+    let both =
+        "SELECT a.user_id FROM job a JOIN job b ON a.user_id = b.user_id ORDER BY a.user_id FOR UPDATE";
+    for (write, code) in [("UPDATE job SET n = 0", "0A000"), ("SELECT count(*) FROM job", "")] {
+        query(client, "BEGIN").await;
+        query(client, &format!("DECLARE c CURSOR FOR {both}")).await;
+        assert_eq!(query(client, "FETCH c").await.rows().len(), 1);
+        assert!(query(client, write).await.error().is_none());
+        let next = query(client, "FETCH 4 c").await;
+        assert_eq!(next.error().and_then(|error| error.field('C')).unwrap_or_default(), code, "{next:?}");
+        query(client, "ROLLBACK").await;
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_rows_that_one_shard_works_out_is_used_in_the_text_that_declares_it() {
+    let mut pair = Pair::of(&SALES_WORLD).await;
+    let one = "SELECT id FROM sale WHERE user_id = 3 ORDER BY id";
+    for query_of in ORDERED.into_iter().chain([one]) {
+        let declare = format!("DECLARE c CURSOR FOR {query_of}");
+        let texts = [
+            format!("BEGIN; {declare}; FETCH ALL FROM c; COMMIT"),
+            format!(
+                "BEGIN; SELECT id FROM sale WHERE user_id = 9 ORDER BY id; {declare}; MOVE 2 c; FETCH 3 c; CLOSE c; COMMIT"
+            ),
+            format!("{declare}; FETCH 4 FROM c; CLOSE c"),
+        ];
+        for text in &texts {
+            let expected = said(&query(&mut pair.single, text).await);
+            assert!(expected.is_ok(), "{expected:?}");
+            assert_eq!(said(&query(&mut pair.proxy, text).await), expected, "{text}");
+        }
+        let mut answers = Vec::new();
+        for client in [&mut pair.proxy, &mut pair.single] {
+            query(client, "BEGIN").await;
+            query(client, "SELECT id FROM sale WHERE user_id = 9").await;
+            for sql in [&declare, "FETCH ALL FROM c", "CLOSE c"] {
+                client.parse("", sql, &[]).bind("", "", &[], &[]).execute("", 0);
+            }
+            answers.push(said(&client.sync().recv_until_ready().await));
+            query(client, "ROLLBACK").await;
+        }
+        assert!(answers[1].is_ok(), "{answers:?}");
+        assert_eq!(answers[0], answers[1], "{query_of}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_can_t_be_changed_while_a_cursor_reads_it() {
+    let (_world, mut pair) = with_jobs().await;
+    for reads in [
+        "SELECT user_id FROM job ORDER BY user_id",
+        "SELECT state, count(*) FROM job GROUP BY state",
+        "SELECT n, rank() OVER (ORDER BY n) FROM job ORDER BY n",
+    ] {
+        let declare = format!("DECLARE c CURSOR FOR {reads}");
+        let hold = format!("DECLARE c CURSOR WITH HOLD FOR {reads}");
+        let scripts: [&[&str]; 6] = [
+            &["BEGIN", &declare, "ALTER TABLE job ADD COLUMN more int", "ROLLBACK"],
+            &["BEGIN", &declare, "FETCH c", "DROP TABLE job", "ROLLBACK"],
+            &["BEGIN", &declare, "FETCH c", "TRUNCATE job", "ROLLBACK"],
+            &[
+                "BEGIN",
+                &declare,
+                "CLOSE c",
+                "ALTER TABLE job ADD COLUMN more int",
+                &declare,
+                "FETCH c",
+                "CLOSE ALL",
+                "DROP TABLE job",
+                "ROLLBACK",
+            ],
+            &[
+                "BEGIN",
+                "SAVEPOINT s",
+                &declare,
+                "FETCH c",
+                "ROLLBACK TO s",
+                "TRUNCATE job",
+                &declare,
+                "FETCH c",
+                "ROLLBACK",
+            ],
+            &[
+                &hold,
+                "BEGIN",
+                "ALTER TABLE job ADD COLUMN more int",
+                "FETCH c",
+                "CLOSE c",
+                "ROLLBACK",
+                "CLOSE ALL",
+            ],
+        ];
+        for script in scripts {
+            same_script(&mut pair, script, Way::Simple).await;
+        }
+    }
+    let mut answers = Vec::new();
+    for client in [&mut pair.proxy, &mut pair.single] {
+        query(client, "BEGIN").await;
+        query(client, "DECLARE c CURSOR FOR SELECT state, count(*) FROM job GROUP BY state").await;
+        client.parse("", "CLOSE c", &[]).bind("", "", &[], &[]).execute("", 0).sync();
+        let closed = said(&client.recv_until_ready().await);
+        let altered = said(&query(client, "ALTER TABLE job ADD COLUMN more int").await);
+        answers.push((closed, altered));
+        query(client, "ROLLBACK").await;
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_not_there_is_34000() {
+    let (_world, mut pair) = with_jobs().await;
+    let (update, delete) =
+        ("UPDATE job SET n = 1 WHERE CURRENT OF nope", "DELETE FROM job WHERE CURRENT OF \"No pe\"");
+    let scripts: [&[&str]; 3] = [
+        &[update, delete, "BEGIN", update, "ROLLBACK"],
+        &[
+            "BEGIN",
+            "DECLARE c CURSOR FOR SELECT * FROM job WHERE user_id = 3",
+            "CLOSE c",
+            "UPDATE job SET n = 1 WHERE CURRENT OF c",
+            "ROLLBACK",
+        ],
+        &["BEGIN", "SELECT * FROM job WHERE user_id = 3", delete, "ROLLBACK"],
+    ];
+    for script in scripts {
+        for way in [Way::Simple, Way::Text] {
+            same_script(&mut pair, script, way).await;
+        }
+    }
+    // One over several shards stands at none of their rows.
+    query(&mut pair.proxy, "BEGIN").await;
+    query(&mut pair.proxy, "DECLARE nope CURSOR FOR SELECT * FROM job").await;
+    pair.refused(update).await;
+}
+
 #[tokio::test]
 async fn cursors_of_one_shard_and_of_several_stand_side_by_side() {
     let mut pair = Pair::of(&SALES_WORLD).await;
@@ -359,15 +547,14 @@ async fn a_cursor_that_says_nothing_of_scroll_goes_back_a_little() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_takes_no_temporary_table_is_refused_where_it_needs_one() {
+async fn cursors_that_may_have_no_temporary_table_are_answered() {
     let mut pair = Pair::of(&SALES_WORLD).await;
-    let client = &mut pair.proxy;
-    query(client, "BEGIN READ ONLY").await;
-    query(client, &format!("DECLARE c CURSOR FOR {}", ORDERED[0])).await;
-    assert_eq!(query(client, "FETCH 5 c").await.rows().len(), 5);
-    let refused = said(&query(client, &format!("DECLARE d CURSOR FOR {}", ORDERED[2])).await).unwrap_err();
-    assert_eq!(refused.0, "0A000", "{refused:?}");
-    query(client, "ROLLBACK").await;
+    pair.both("BEGIN READ ONLY").await;
+    for (name, sql) in [("c", ORDERED[2]), ("d", ORDERED[3])] {
+        pair.both(&format!("DECLARE {name} CURSOR FOR {sql}")).await;
+        pair.same(&format!("FETCH 5 {name}")).await;
+    }
+    pair.both("ROLLBACK").await;
 }
 
 /// What an Execute gave: its rows, and whether more are to come or the tag.

@@ -194,21 +194,6 @@ async fn what_can_not_be_held_is_refused_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_user_without_temporary_tables_is_told_so() {
-    let world = world("");
-    for shard in world.shards() {
-        shard.sql(&format!("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC, app", shard.database()));
-        shard.sql(&format!("ALTER DATABASE {} OWNER TO postgres", shard.database()));
-    }
-    let mut client = world.raw("app").await;
-    let reply = run(&mut client, DISTINCT).await;
-    assert_eq!(code(&reply), "0A000", "{reply:?}");
-    assert!(reply.error().unwrap().field('H').unwrap().contains("GRANT TEMPORARY"));
-    let reply = run(&mut client, "SELECT count(*) FROM t").await;
-    assert_eq!(reply.texts(), [[Some("6")]]);
-}
-
-#[tokio::test]
 async fn the_clients_own_temporary_table_is_joined_where_it_is() {
     let mut client = WORLD.raw("app").await;
     run(&mut client, "CREATE TEMPORARY TABLE mine (n int)").await;
@@ -221,15 +206,6 @@ async fn the_clients_own_temporary_table_is_joined_where_it_is() {
     }
     assert_eq!(run(&mut client, "SELECT count(*) FROM mine").await.texts(), [[Some("2")]]);
     run(&mut client, "DROP TABLE mine").await;
-}
-
-#[tokio::test]
-async fn a_read_only_transaction_is_told_so() {
-    let mut client = WORLD.raw("app").await;
-    run(&mut client, "BEGIN READ ONLY").await;
-    let reply = run(&mut client, DISTINCT).await;
-    assert_eq!((code(&reply).as_str(), reply.status()), ("0A000", 'E'));
-    run(&mut client, "ROLLBACK").await;
 }
 
 /// Waits until some shard, or none, runs the slow statement.

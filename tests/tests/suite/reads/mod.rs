@@ -2,19 +2,23 @@
 
 mod aggregates;
 mod averages;
+mod clock;
 mod cursors;
 mod differ;
 mod explain;
 mod gather_sessions;
 mod gather_types;
 mod gathers;
+mod groups;
 mod introspection;
 mod limits;
 mod locking;
 mod made_up;
+mod object_ids;
 mod order_entry;
 mod peers;
 mod random;
+mod read_only;
 mod seeds;
 mod trouble;
 mod views;

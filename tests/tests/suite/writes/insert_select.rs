@@ -6,7 +6,7 @@ use shardway_tests::{Param, SharedWorld, World};
 
 use super::moves::all_at_home;
 use super::pair::{both, copies_are_the_same, holds_the_same, same};
-use super::{ask, code};
+use super::{ask, code, little_room, seed};
 use crate::reads::world::{Pair, Way, asked, comparable};
 
 const SCHEMA: &str = "
@@ -203,13 +203,8 @@ async fn rows_of_all_shards_come_to_every_copy_of_a_reference_table() {
 
 #[tokio::test]
 async fn what_is_held_is_bounded() {
-    let config = "[server]\nauth = 'trust'\n[routing]\ngather_max_bytes = '64KiB'";
-    let world =
-        World::builder().shards(2).schema("CREATE TABLE big (user_id int, t text)").config(config).start();
+    let world = little_room().await;
     let mut raw = world.raw("app").await;
-    for user in 0..40 {
-        ask(&mut raw, &format!("INSERT INTO big VALUES ({user}, repeat('x', 5000))")).await;
-    }
     let failed = ask(&mut raw, "INSERT INTO big SELECT user_id + 1000, t FROM big").await;
     assert_eq!(code(&failed), "54000", "{failed:?}");
     assert_eq!(ask(&mut raw, "SELECT user_id FROM big").await.rows().len(), 40);
@@ -219,9 +214,8 @@ async fn what_is_held_is_bounded() {
 async fn inserts_made_up_at_random_are_those_of_one_postgres() {
     let world = &*WORLD;
     let mut pair = Pair::of(world).await;
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
+    let seed = seed(5);
     let mut rng = StdRng::seed_from_u64(seed);
-    eprintln!("seed {seed}");
     for user in 1..=12 {
         pair.both(&format!("INSERT INTO r_dst VALUES ({user}, 1, {user}, 'a'), ({user}, 2, NULL, 'b')"))
             .await;

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardway_tests::Param;
 
 use super::pair::{WRITES_WORLD, copies_are_the_same, holds_the_same};
+use super::seed;
 use crate::reads::world::{Pair, Way, asked, comparable};
 
 /// Statements to make up; `SHARDWAY_STATEMENTS` says otherwise.
@@ -186,7 +187,7 @@ impl Maker {
 async fn writes_of_every_form_do_what_they_do_in_one_postgres() {
     let world = &*WRITES_WORLD;
     let mut pair = Pair::of(world).await;
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    let seed = seed(7);
     let count = std::env::var("SHARDWAY_STATEMENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(STATEMENTS);
     eprintln!("seed {seed}, {count} statements");
     let mut maker = Maker { rng: StdRng::seed_from_u64(seed), keys: 12 };

@@ -4,6 +4,7 @@ mod copy;
 mod ddl;
 mod deadlock;
 mod exact;
+mod forms;
 mod in_doubt;
 mod insert;
 mod insert_select;
@@ -24,6 +25,7 @@ mod side_effects;
 mod transactions;
 mod two_phase;
 mod update;
+mod visible;
 mod waiting;
 mod with;
 
@@ -62,6 +64,25 @@ fn both(world: &World) -> [i32; 2] {
         world.shard(shard as usize).sql(&format!("INSERT INTO account (user_id) VALUES ({id})"));
         id
     })
+}
+
+/// Two shards with 40 rows of 5 kB, where a statement may hold 64 KiB.
+async fn little_room() -> World {
+    let config = "[server]\nauth = 'trust'\n[routing]\ngather_max_bytes = '64KiB'";
+    let world =
+        World::builder().shards(2).schema("CREATE TABLE big (user_id int, t text)").config(config).start();
+    let mut raw = world.raw("app").await;
+    for user in 0..40 {
+        ask(&mut raw, &format!("INSERT INTO big VALUES ({user}, repeat('x', 5000))")).await;
+    }
+    world
+}
+
+/// What random choices begin with, which is told: `SHARDWAY_SEED`, or the test's own number.
+fn seed(own: u64) -> u64 {
+    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(own);
+    eprintln!("seed {seed}");
+    seed
 }
 
 fn put(id: i32, balance: i32) -> String {

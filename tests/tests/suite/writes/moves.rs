@@ -5,7 +5,7 @@ use shardway_shardmap::fnv1a64;
 use shardway_tests::{Param, SharedWorld, World};
 
 use super::pair::{both, holds_the_same, same};
-use super::{ask, code};
+use super::{ask, code, little_room, seed};
 use crate::reads::world::{Pair, Way, asked, comparable};
 
 const SCHEMA: &str = "
@@ -234,13 +234,8 @@ async fn triggers_partitions_identities_and_foreign_keys() {
 
 #[tokio::test]
 async fn what_moves_is_bounded() {
-    let config = "[server]\nauth = 'trust'\n[routing]\ngather_max_bytes = '64KiB'";
-    let world =
-        World::builder().shards(2).schema("CREATE TABLE big (user_id int, t text)").config(config).start();
+    let world = little_room().await;
     let mut raw = world.raw("app").await;
-    for user in 0..40 {
-        ask(&mut raw, &format!("INSERT INTO big VALUES ({user}, repeat('x', 5000))")).await;
-    }
     let failed = ask(&mut raw, "UPDATE big SET user_id = user_id + 1").await;
     assert_eq!(code(&failed), "54000", "{failed:?}");
     assert_eq!(
@@ -253,9 +248,8 @@ async fn what_moves_is_bounded() {
 async fn moves_made_up_at_random_are_those_of_one_postgres() {
     let world = &*MOVES_WORLD;
     let mut pair = Pair::of(world).await;
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
+    let seed = seed(11);
     let mut rng = StdRng::seed_from_u64(seed);
-    eprintln!("seed {seed}");
     let mut done = 0;
     for n in 0..150 {
         let user = rng.random_range(1..20);

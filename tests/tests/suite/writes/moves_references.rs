@@ -3,9 +3,9 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardway_tests::{Param, Reply, World};
 
-use super::ask;
 use super::moves::all_at_home;
 use super::pair::{both, holds_the_same, same};
+use super::{ask, seed};
 use crate::reads::world::{Pair, Way, asked, comparable};
 
 const SCHEMA: &str = "
@@ -336,9 +336,8 @@ async fn moves_made_up_at_random_keep_every_reference() {
     let world = &world();
     let mut pair = Pair::of(world).await;
     fill(&mut pair, 1).await;
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
+    let seed = seed(5);
     let mut rng = StdRng::seed_from_u64(seed);
-    eprintln!("seed {seed}");
     let (mut worked, mut failed) = (0, 0);
     for n in 0..240 {
         let sql = made_up(&mut rng, n);

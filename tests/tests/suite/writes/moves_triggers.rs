@@ -6,7 +6,7 @@ use shardway_tests::{RawClient, SharedWorld, World};
 
 use super::moves::all_at_home;
 use super::pair::{holds_the_same, same};
-use super::{ask, code};
+use super::{ask, code, seed};
 use crate::reads::world::{Pair, Way};
 
 const SCHEMA: &str = "
@@ -180,7 +180,7 @@ async fn partitions_have_triggers_of_their_own() {
         all_at_home(&WORLD, "cut");
         all_at_home(&WORLD, "cut_trail");
     }
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(3);
+    let seed = seed(3);
     let mut rng = StdRng::seed_from_u64(seed);
     for n in 0..60 {
         let (from, to) = (rng.random_range(200..210), rng.random_range(200..210));

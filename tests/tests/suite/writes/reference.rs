@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardway_tests::Param;
 
 use super::pair::{WRITES_WORLD, both, copies_are_the_same, holds_the_same, same};
-use super::{ask, code};
+use super::{ask, code, seed};
 use crate::reads::world::{Pair, Way};
 
 #[tokio::test]
@@ -137,8 +137,7 @@ fn made_up(rng: &mut StdRng) -> String {
 #[tokio::test]
 async fn clients_that_write_at_once_leave_the_same_on_every_shard() {
     let world = &*WRITES_WORLD;
-    let seed = std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
-    eprintln!("seed {seed}");
+    let seed = seed(5);
     let clients = (0..6).map(|client| {
         let world = &world;
         async move {

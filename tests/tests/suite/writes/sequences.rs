@@ -336,3 +336,55 @@ async fn setval_of_what_is_no_sharded_tables_sequence_is_the_first_shards() {
         pair.refused(sql).await;
     }
 }
+
+/// An error's SQLSTATE, message and place.
+fn told(reply: &shardway_tests::Reply) -> Vec<Option<String>> {
+    let error = reply.error();
+    ['C', 'M', 'P'].map(|field| error.as_ref().and_then(|error| error.field(field))).to_vec()
+}
+
+#[tokio::test]
+async fn what_setval_does_not_take_is_told_in_postgres_own_words() {
+    let _alone = ALONE.lock().await;
+    let mut pair = Pair::of(&SHOP).await;
+    pair.both("CREATE TABLE wrong (user_id int PRIMARY KEY, id serial)").await;
+    for sql in [
+        "SELECT setval('wrong_id_seq', 'abc')",
+        "SELECT  setval('wrong_id_seq', 5.5)",
+        "SELECT setval('wrong_id_seq', 1, 'maybe') AS x",
+        "SELECT setval('wrong_id_seq', nope)",
+        "SELECT setval('wrong_id_seq', 0)",
+        "SELECT setval('wrong', 5)",
+        "SELECT 1; SELECT setval('wrong_id_seq', 'é')",
+    ] {
+        let said = told(&ask(&mut pair.proxy, sql).await);
+        assert!(said[0].is_some(), "{sql}");
+        assert_eq!(said, told(&ask(&mut pair.single, sql).await), "{sql}");
+    }
+    let said = told(&ask(&mut pair.proxy, "SELECT setval('nowhere', 5)").await);
+    assert_eq!(said[..2], [Some("42P01".to_owned()), Some("relation \"nowhere\" does not exist".to_owned())]);
+    pair.both("DROP TABLE wrong").await;
+}
+
+#[tokio::test]
+async fn setval_takes_binary_parameters() {
+    let _alone = ALONE.lock().await;
+    let mut pair = Pair::of(&SHOP).await;
+    pair.both("CREATE TABLE bound (user_id int, id serial)").await;
+    let (long, int, yes) = (40i64.to_be_bytes(), 60i32.to_be_bytes(), [1u8]);
+    let cases: [(&str, &[u32], Vec<Param<'_>>); 3] = [
+        ("SELECT setval('bound_id_seq', $1)", &[], vec![Param::Binary(&long)]),
+        ("SELECT setval('bound_id_seq', $1, $2)", &[], vec![Param::Binary(&long), Param::Binary(&yes)]),
+        ("SELECT setval('bound_id_seq', $1 + 1)", &[23], vec![Param::Binary(&int)]),
+    ];
+    for (sql, types, params) in cases {
+        for client in [&mut pair.proxy, &mut pair.single] {
+            client.parse("", sql, types).bind("", "", &params, &[]).execute("", 0).sync();
+            let reply = client.recv_until_ready().await;
+            assert_eq!(reply.commands(), ["SELECT 1"], "{sql}: {reply:?}");
+        }
+        let [many, one] = next_four(&mut pair, "bound").await;
+        assert_eq!(many, one, "{sql}");
+    }
+    pair.both("DROP TABLE bound").await;
+}

@@ -48,6 +48,19 @@ CREATE TABLE parent (user_id int PRIMARY KEY);
 CREATE TABLE child (user_id int REFERENCES parent ON DELETE CASCADE);
 CREATE TRIGGER audit AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION audit();
 
+CREATE TABLE parted (user_id int, part int, n int, m int) PARTITION BY LIST (part);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
+CREATE TRIGGER audit AFTER INSERT ON parted_2 FOR EACH ROW EXECUTE FUNCTION audit();
+CREATE TABLE folded (user_id int, part text, n int) PARTITION BY LIST (lower(part));
+CREATE TABLE folded_1 PARTITION OF folded FOR VALUES IN ('a');
+CREATE TRIGGER audit AFTER DELETE ON folded_1 FOR EACH ROW EXECUTE FUNCTION audit();
+CREATE TABLE shifted (user_id int, part int, n int) PARTITION BY LIST (part);
+CREATE TABLE shifted_1 PARTITION OF shifted FOR VALUES IN (1);
+CREATE TRIGGER audit AFTER INSERT ON shifted_1 FOR EACH ROW EXECUTE FUNCTION audit();
+CREATE FUNCTION shift() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.part := new.n; RETURN new; END $$;
+CREATE TRIGGER shift BEFORE UPDATE ON shifted FOR EACH ROW EXECUTE FUNCTION shift();
+
 CREATE TABLE kept (user_id int PRIMARY KEY, n int, name text);
 CREATE TABLE history (user_id int, n int);
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -117,6 +130,24 @@ async fn a_trigger_that_sets_the_key_is_refused() {
     runs(&mut client, "UPDATE moved SET n = 3", "UPDATE 0").await;
     // It does not fire for a row that moves.
     runs(&mut client, "UPDATE moved SET user_id = 4", "UPDATE 0").await;
+}
+
+#[tokio::test]
+async fn an_update_that_may_bring_rows_to_another_partition_sets_off_triggers_of_insert_and_delete() {
+    let mut client = WORLD.raw("app").await;
+    let why = "trigger \"audit\" writes to \"log\", a reference table";
+    for sql in [
+        "UPDATE parted SET part = 2 WHERE user_id = 1",
+        "UPDATE parted SET (n, part) = (1, 2)",
+        "UPDATE parted SET user_id = 2 WHERE user_id = 1",
+        "MERGE INTO parted p USING plain q ON p.user_id = q.user_id WHEN MATCHED THEN UPDATE SET part = 2",
+        "UPDATE folded SET n = 1 WHERE user_id = 1",
+        "UPDATE shifted SET n = 1 WHERE user_id = 1",
+    ] {
+        refused(&mut client, sql, why).await;
+    }
+    runs(&mut client, "UPDATE parted SET n = 2, m = part", "UPDATE 0").await;
+    runs(&mut client, "DELETE FROM shifted", "DELETE 0").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use shardway_tests::{Param, RawClient, SharedWorld, World};
 use tokio::sync::Mutex;
 
 use super::{ask, code};
-use crate::operation::support::soon;
+use crate::operation::support::{key_on, pooled, show, soon};
 use crate::reads::world::{Pair, Way, asked};
 
 const SCHEMA: &str = "
@@ -258,4 +258,43 @@ async fn a_proxy_that_was_not_told_of_a_change_learns_of_it_by_the_first_error()
     assert_eq!(code(&ask(&mut there, insert).await), "");
     let reply = ask(&mut there, "SELECT user_id, b FROM moved WHERE user_id = 3").await;
     assert_eq!(reply.texts().0, [[Some("3".to_owned()), Some("1".to_owned())]]);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_server_does_not_go_where_the_rows_of_another_table_would_be() {
+    let schema = "CREATE TABLE other (user_id int, n int); CREATE TABLE gave_way (user_id int, n int)";
+    let config = "[server]\nauth = 'trust'\n[pool]\ndefault_pool_size = 1";
+    let world = World::builder().shards(2).schema(schema).config(config).start();
+    let admin = world.admin().await;
+    let (mut holder, mut alone, mut several) =
+        (world.raw("app").await, world.raw("app").await, world.raw("app").await);
+    let keys = [0, 1].map(|shard| key_on(shard, 2));
+    assert_eq!(code(&ask(&mut alone, "SELECT FROM gave_way WHERE user_id = 1").await), "");
+    for sql in ["BEGIN".to_owned(), format!("INSERT INTO other VALUES ({}, 1), ({}, 1)", keys[0], keys[1])] {
+        assert_eq!(code(&ask(&mut holder, &sql).await), "");
+    }
+    alone.query(&format!("INSERT INTO gave_way (user_id, n) VALUES ({}, 1)", keys[1])).send().await;
+    let rows = format!("INSERT INTO gave_way (user_id, n) VALUES ({}, 1), ({}, 1)", keys[0], keys[1]);
+    several.query(&rows).send().await;
+    soon("both to wait", async || (pooled(&admin, "cl_waiting").await == 2).then_some(())).await;
+    world.everywhere(
+        "DROP TABLE gave_way; CREATE TABLE gave_way (\"configurationId\" int, user_id int, n int)",
+    );
+    admin.simple_query("RELOAD").await.expect("RELOAD");
+    // The key is another one now.
+    soon("the new table to be known", async || {
+        let routed = show(&admin, "TABLES").await;
+        routed
+            .iter()
+            .any(|row| row["name"] == "public.gave_way" && row["key"] == "configurationId")
+            .then_some(())
+    })
+    .await;
+    ask(&mut holder, "ROLLBACK").await;
+    for client in [&mut alone, &mut several] {
+        let reply = client.recv_until_ready().await;
+        assert_eq!(code(&reply), "40001", "{reply:?}");
+    }
+    assert_eq!(code(&ask(&mut alone, &rows).await), "23502", "a row without a key");
+    assert_eq!(world.everywhere("SELECT count(*) FROM gave_way"), ["0", "0"]);
 }

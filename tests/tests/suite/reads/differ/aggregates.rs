@@ -1,4 +1,4 @@
-//! Aggregates and windows.
+//! Aggregates.
 
 use super::maker::{Maker, Names};
 use super::types::T;
@@ -24,7 +24,42 @@ impl Maker {
         let (number, of) = self.number_of(names, 0);
         let (any, kind) = self.column(names, |of| of.sorts()).unwrap_or((number.clone(), of));
         self.textual |= kind.is_numbered();
-        match self.below(34) {
+        match self.below(40) {
+            34 => {
+                let (other, _) = self.text_of(names, 0);
+                let how = self.one(&["rank", "dense_rank", "percent_rank", "cume_dist"]);
+                let down = self.one(&["", " DESC NULLS LAST"]);
+                (
+                    format!("{how}({}, 'b') WITHIN GROUP (ORDER BY {number}{down}, {other})", self.int(0, 9)),
+                    T::Vague,
+                )
+            }
+            35 => (format!("percentile_cont(ARRAY[0, 0.5, 1]) WITHIN GROUP (ORDER BY {number})"), T::Vague),
+            36 => {
+                self.textual |= kind.is_own();
+                (
+                    format!("percentile_disc(ARRAY[0.1, 0.9, NULL]) WITHIN GROUP (ORDER BY {any} DESC)"),
+                    T::Vague,
+                )
+            }
+            37 => match self.column(names, |of| matches!(of, T::Range | T::Other(_)) && of.is_range()) {
+                Some((column, _)) => {
+                    (format!("{}({column})", self.one(&["range_agg", "range_intersect_agg"])), T::Vague)
+                }
+                None => ("count(*)".to_owned(), T::Big),
+            },
+            38 => {
+                let (key, _) = self.column(names, T::sorts).unwrap_or((number.clone(), of));
+                let object = self.one(&["jsonb_object_agg", "json_object_agg"]);
+                (format!("{object}(coalesce({key}::text, '-'), {number} ORDER BY {key}, {number})"), T::Vague)
+            }
+            39 => {
+                let call = self.one(&["bit_and", "bit_or", "bit_xor"]);
+                match self.column(names, |of| of == T::Bit) {
+                    Some((column, _)) => (format!("{call}({column})"), T::Bit),
+                    None => (format!("{call}({number}::int8)"), T::Big),
+                }
+            }
             0..=4 => ("count(*)".to_owned(), T::Big),
             5 | 6 => (format!("count({any})"), T::Big),
             7 | 8 => (format!("count(DISTINCT {any})"), T::Big),
@@ -100,63 +135,5 @@ impl Maker {
                 T::Vague,
             ),
         }
-    }
-
-    /// A window function. `by` are columns that tell all rows apart, if there are such.
-    pub fn window(&mut self, names: &Names, by: Option<&str>) -> (String, T) {
-        let (number, of) = self.number_of(names, 0);
-        let part = match self.column(names, T::sorts) {
-            Some((column, _)) if self.chance(0.6) => format!("PARTITION BY {column} "),
-            _ => String::new(),
-        };
-        let order = self.column(names, T::sorts).map_or("1".to_owned(), |(column, _)| column);
-        let down = self.one(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
-        // Rows of the same rank are told apart by nothing.
-        let peers = [
-            (format!("rank() OVER ({part}ORDER BY {order}{down})"), T::Big),
-            (format!("dense_rank() OVER ({part}ORDER BY {order}{down})"), T::Big),
-            (format!("count(*) OVER ({part})"), T::Big),
-            (format!("sum({number}) OVER ({part}ORDER BY {order}{down})"), T::Big),
-            (format!("max({number}) OVER ({part}ORDER BY {order}{down})"), of),
-            (format!("cume_dist() OVER ({part}ORDER BY {order})"), T::Float),
-            (
-                format!(
-                    "count({number}) OVER ({part}ORDER BY {order} GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
-                ),
-                T::Big,
-            ),
-            (
-                format!(
-                    "sum({number}) OVER ({part}ORDER BY {number} RANGE BETWEEN 2 PRECEDING AND CURRENT ROW)"
-                ),
-                T::Big,
-            ),
-            (
-                format!("count(*) FILTER (WHERE {number} > 1) OVER ({part}ORDER BY {order} EXCLUDE GROUP)"),
-                T::Big,
-            ),
-        ];
-        let Some(by) = by.filter(|_| self.chance(0.6)) else { return peers[self.below(peers.len())].clone() };
-        let own = [
-            (format!("row_number() OVER ({part}ORDER BY {by})"), T::Big),
-            (format!("lag({number}) OVER ({part}ORDER BY {order}{down}, {by})"), of),
-            (format!("lead({number}, 2, 0) OVER ({part}ORDER BY {by} DESC)"), T::Int),
-            (format!("ntile(3) OVER (ORDER BY {by})"), T::Int),
-            (format!("first_value({number}) OVER ({part}ORDER BY {by})"), of),
-            (
-                format!(
-                    "nth_value({number}, 2) OVER ({part}ORDER BY {by} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
-                ),
-                of,
-            ),
-            (
-                format!(
-                    "avg({number}) OVER (ORDER BY {by} ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW)"
-                ),
-                T::Counted,
-            ),
-            (format!("string_agg({number}::text, ',') OVER ({part}ORDER BY {by})"), T::Text),
-        ];
-        own[self.below(own.len())].clone()
     }
 }

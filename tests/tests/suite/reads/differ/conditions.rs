@@ -5,7 +5,8 @@ use super::types::T;
 
 impl Maker {
     pub fn condition(&mut self, names: &Names, depth: usize) -> String {
-        match self.below(20) {
+        match self.below(21) {
+            20 => self.of_rows_compared(names, depth),
             0..=4 => self.of_key(names),
             5..=10 => self.of_column(names),
             11 => format!("({} OR {})", self.condition(names, depth), self.condition(names, depth.min(1))),
@@ -104,7 +105,7 @@ impl Maker {
     }
 
     fn of_column(&mut self, names: &Names) -> String {
-        let Some((column, of)) = self.column(names, |of| !matches!(of, T::Json | T::Point | T::Vague)) else {
+        let Some((column, of)) = self.column(names, T::has_equality) else {
             return "true".to_owned();
         };
         let value = self.value(of);
@@ -136,7 +137,46 @@ impl Maker {
             (7, _) => format!("{column} IN ({value}, {})", self.value(of)),
             (8, _) => format!("{column} IS DISTINCT FROM {value}"),
             (9, _) => format!("{column} <> {value}"),
-            _ => format!("{column} = {value}"),
+            (10, of) if of.sorts() => format!("coalesce({column} < {value}, true)"),
+            _ => format!("{column} {} {value}", self.one(&["=", "=", "<>"])),
+        }
+    }
+
+    /// Rows held beside rows, as values and as what a query gives.
+    fn of_rows_compared(&mut self, names: &Names, depth: usize) -> String {
+        let (one, _) = self.number_of(names, 0);
+        let (two, _) = self.number_of(names, 0);
+        let (text, _) = self.text_of(names, 0);
+        let (low, high) = (self.int(-1, 5), self.int(0, 9));
+        let than = self.one(&["<", "<=", ">", ">=", "=", "<>"]);
+        match self.below(if depth > 0 { 8 } else { 4 }) {
+            0 => format!("({one}, {two}) {than} ({low}, {high})"),
+            1 => format!("ROW({one}, {text}) {than} ROW({low}, 'b')"),
+            2 => format!("ROW({one}, {two}) IS {}DISTINCT FROM ROW({low}, NULL)", self.one(&["", "NOT "])),
+            3 => format!("({one}, {two}) IN (({low}, {high}), (1, 2), (NULL, 0))"),
+            4 => {
+                let (inner, from) = self.relation(0);
+                let value = self.number_of(&vec![inner.clone()], 0).0;
+                let other = self.number_of(&vec![inner], 0).0;
+                let how = self.one(&["= ANY", "<> ALL", "= SOME"]);
+                format!("({one}, {two}) {how} (SELECT {value}, {other} FROM {from})")
+            }
+            5 => {
+                let (inner, from) = self.relation(0);
+                let value = self.number_of(&vec![inner.clone()], 0).0;
+                format!("({one}, {two}) {than} (SELECT max({value}), {low} FROM {from})")
+            }
+            6 => {
+                let (inner, from) = self.relation(0);
+                let value = self.number_of(&vec![inner], 0).0;
+                let ends = format!("(SELECT min({value}) FROM {from}) AND {high}");
+                format!("{one} {}BETWEEN {ends}", self.one(&["", "NOT "]))
+            }
+            _ => {
+                let (inner, from) = self.relation(0);
+                let value = self.number_of(&vec![inner], 0).0;
+                format!("{one} IN ((SELECT max({value}) FROM {from}), {low}, {two})")
+            }
         }
     }
 }

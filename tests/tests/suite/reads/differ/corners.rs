@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::PROXY;
-use super::ask::{Verdict, WAYS};
+use super::ask::Verdict;
 use super::statement::{Order, Statement};
+use super::ways::{WAYS, Way};
 use super::world::pair;
 
 /// All are answered as by one Postgres. Where there is an ORDER BY at the end, it is a whole one.
@@ -21,11 +22,14 @@ async fn same_in(statements: &[&str], textual: bool) {
         for sql in statements {
             let mut statement = Statement::written_by_hand(sql);
             statement.textual = textual;
-            let ordered = sql.rsplit(')').next().unwrap_or_default().contains("ORDER BY");
-            statement.order = if ordered { Order::Whole } else { Order::Any };
+            statement.order = if is_ordered(sql) { Order::Whole } else { Order::Any };
             for way in WAYS {
                 let how = match pair.ask(&statement, way).await {
-                    Verdict::Same | Verdict::Wrong => continue,
+                    Verdict::Same(_) | Verdict::Wrong(_) => continue,
+                    // There is nothing that a table for its rows could be made of.
+                    Verdict::Refused(how) if way == Way::Cursor && how.ends_with("it has no columns") => {
+                        continue;
+                    }
                     Verdict::Slow => "it takes too long".to_owned(),
                     Verdict::Refused(how) | Verdict::Differs(how) => how,
                 };
@@ -35,6 +39,15 @@ async fn same_in(statements: &[&str], textual: bool) {
     }
     let failed: Vec<String> = failed.into_values().collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Whether there is an ORDER BY outside of all parentheses.
+fn is_ordered(sql: &str) -> bool {
+    let mut depth = 0;
+    sql.char_indices().any(|(at, c)| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0 && sql[at..].starts_with("ORDER BY")
+    })
 }
 
 #[tokio::test]

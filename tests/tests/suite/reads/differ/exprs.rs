@@ -65,7 +65,8 @@ impl Maker {
 
     /// Any expression.
     pub fn expression(&mut self, names: &Names, depth: usize) -> (String, T) {
-        match self.below(22) {
+        match self.below(24) {
+            22 | 23 => self.of_rare(names),
             0..=8 => self.column(names, |_| true).unwrap_or_else(|| (self.value(T::Int), T::Int)),
             9 | 10 => self.number_of(names, depth),
             11 | 12 => self.text_of(names, depth),

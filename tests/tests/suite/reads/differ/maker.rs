@@ -14,7 +14,7 @@ static TABLES: LazyLock<Vec<Table>> = LazyLock::new(tables);
 /// A relation in sight.
 #[derive(Clone, Debug)]
 pub struct Relation {
-    /// What its columns are called by.
+    /// What its columns are called by; empty where that is their own names.
     pub label: String,
     /// Columns as SQL writes them, and their types.
     pub columns: Vec<(String, T)>,
@@ -25,9 +25,26 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// A table under a name.
+    pub fn of(table: &Table, label: String) -> Self {
+        let columns = table.columns.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect();
+        let key = (table.kind == Kind::Sharded).then(|| table.columns[0].0.to_owned());
+        Self { label, columns, key, unique: table.unique.map(str::to_owned) }
+    }
+
+    /// Columns that a join has merged: they are called by their own names alone.
+    pub fn merged(columns: Vec<(String, T)>) -> Self {
+        Self { label: String::new(), columns, key: None, unique: None }
+    }
+
+    /// Whether it has merged columns only.
+    pub fn is_merged(&self) -> bool {
+        self.label.is_empty()
+    }
+
     /// A reference to a column.
     pub fn reference(&self, column: &str) -> String {
-        format!("{}.{column}", self.label)
+        if self.is_merged() { column.to_owned() } else { format!("{}.{column}", self.label) }
     }
 }
 
@@ -84,20 +101,27 @@ impl Maker {
 
     /// A table: most often one of the wide ones.
     pub fn table(&mut self) -> &'static Table {
-        let weights = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 5, 5, 6];
-        let at = if self.chance(0.01) { 7 } else { *weights.choose(&mut self.rng).unwrap_or(&0) };
+        let weights = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 5, 5, 6, 8, 8];
+        let at = match self.below(100) {
+            0 => 7,
+            1..=12 => 9 + self.below(TABLES.len() - 9),
+            _ => *weights.choose(&mut self.rng).unwrap_or(&0),
+        };
         &TABLES[at]
     }
 
-    /// A relation of FROM: a table under an alias, or now and then under its own name.
+    /// A relation of FROM: a table under an alias, now and then all of it as a sample.
     pub fn relation_of(&mut self, table: &'static Table) -> (Relation, String) {
-        let columns = table.columns.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect();
-        let key = (table.kind == Kind::Sharded).then(|| table.columns[0].0.to_owned());
         let alias = self.alias();
         let schema = if self.chance(0.1) { "public." } else { "" };
         let word = if self.chance(0.3) { "AS " } else { "" };
-        let from = format!("{schema}{} {word}{alias}", table.name);
-        (Relation { label: alias, columns, key, unique: Some("id".to_owned()) }, from)
+        let sample = match self.below(120) {
+            0 => " TABLESAMPLE BERNOULLI (100)",
+            1 => " TABLESAMPLE SYSTEM (100) REPEATABLE (7)",
+            _ => "",
+        };
+        let from = format!("{schema}{} {word}{alias}{sample}", table.name);
+        (Relation::of(table, alias), from)
     }
 
     /// A column of any of these relations whose type is so.

@@ -1,7 +1,6 @@
-//! Subqueries, and what they are made from: FROM with joins of all kinds.
+//! Subqueries, and what they are made from.
 
 use super::maker::{Maker, Names, Relation};
-use super::schema::Kind;
 use super::types::T;
 
 impl Maker {
@@ -10,11 +9,7 @@ impl Maker {
         let table = self.table();
         match self.below(12) {
             0 => {
-                let inner = table.name.to_owned();
-                let columns: Vec<(String, T)> =
-                    table.columns.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect();
-                let key = (table.kind == Kind::Sharded).then(|| table.columns[0].0.to_owned());
-                let own = vec![Relation { label: inner, columns, key, unique: Some("id".to_owned()) }];
+                let own = vec![Relation::of(table, table.name.to_owned())];
                 let condition = self.condition(&own, 0);
                 let alias = self.alias();
                 let from = format!("(SELECT * FROM {} WHERE {condition}) {alias}", table.name);
@@ -70,78 +65,8 @@ impl Maker {
         (Relation { label: alias, columns, key: None, unique: None }, sql)
     }
 
-    /// FROM: the first relation and what is joined to it.
-    pub fn from(&mut self, depth: usize, joins: usize) -> (Names, Vec<String>) {
-        let (first, text) = self.relation(depth);
-        let (mut names, mut from) = (vec![first], vec![text]);
-        for _ in 0..joins {
-            let (joined, text) = self.relation(depth);
-            let both: Names = names.iter().cloned().chain([joined.clone()]).collect();
-            let on = self.link(&names, &joined);
-            let more = match self.below(6) {
-                0 => format!(" AND {}", self.condition(&vec![joined.clone()], 0)),
-                1 => format!(" AND {}", self.condition(&both, depth.min(1))),
-                _ => String::new(),
-            };
-            from.push(match self.below(14) {
-                0..=4 => format!("JOIN {text} ON {on}{more}"),
-                5..=7 => format!("LEFT JOIN {text} ON {on}{more}"),
-                8 => format!("RIGHT JOIN {text} ON {on}{more}"),
-                9 => format!("FULL JOIN {text} ON {on}"),
-                10 => format!("LEFT OUTER JOIN {text} ON {}", self.condition(&vec![joined.clone()], 0)),
-                11 if depth > 0 => {
-                    let (lateral, text) = self.lateral(&names);
-                    names.push(lateral);
-                    from.push(text);
-                    continue;
-                }
-                _ => format!("INNER JOIN {text} ON {on}{more}"),
-            });
-            names.push(joined);
-        }
-        (names, from)
-    }
-
-    /// What joins a relation to those before it: most often the key, or an id.
-    fn link(&mut self, names: &Names, joined: &Relation) -> String {
-        let whole = |of: T| matches!(of, T::Int | T::Big | T::Small);
-        if let (Some(key), true) = (&joined.key, self.chance(0.45)) {
-            let mine = joined.reference(key);
-            let keyed = names.iter().find_map(|relation| Some((relation, relation.key.as_ref()?)));
-            if let Some((relation, other)) =
-                keyed.filter(|(_, other)| (*other == key) || key.starts_with('u'))
-            {
-                let cast = if other.starts_with('"') && !key.starts_with('"') { "::text" } else { "" };
-                return format!("{mine}{cast} = {}", relation.reference(other));
-            }
-        }
-        let mine = self.column(&vec![joined.clone()], whole);
-        match (mine, self.column(names, whole)) {
-            (Some((mine, _)), Some((other, _))) => format!("{mine} = {other}"),
-            _ => "true".to_owned(),
-        }
-    }
-
-    fn lateral(&mut self, outer: &Names) -> (Relation, String) {
-        let (inner, from) = self.relation(0);
-        let condition = self.correlated(outer, &inner);
-        let alias = self.alias();
-        let (number, _) = self.number_of(&vec![inner], 0);
-        let sql = match self.below(3) {
-            0 => format!(
-                "CROSS JOIN LATERAL (SELECT count(*)::int AS n FROM {from} WHERE {condition}) {alias}"
-            ),
-            1 => format!(
-                "LEFT JOIN LATERAL (SELECT {number} AS n FROM {from} WHERE {condition} ORDER BY 1 LIMIT 2) {alias} ON true"
-            ),
-            _ => format!(", LATERAL (SELECT max({number}) AS n FROM {from} WHERE {condition}) AS {alias}"),
-        };
-        let columns = vec![("n".to_owned(), T::Int)];
-        (Relation { label: alias, columns, key: None, unique: None }, sql)
-    }
-
     /// A subquery's condition that names what is around it, most often.
-    fn correlated(&mut self, outer: &Names, inner: &Relation) -> String {
+    pub fn correlated(&mut self, outer: &Names, inner: &Relation) -> String {
         let own = vec![inner.clone()];
         let condition = self.condition(&own, 0);
         if self.chance(0.7) { format!("{} AND {condition}", self.link(outer, inner)) } else { condition }

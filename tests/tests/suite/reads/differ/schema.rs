@@ -1,6 +1,8 @@
 //! The tables that statements are made over: sharded ones by keys of several types, some of which live together,
-//! reference and local ones, names that need quotes or are words of SQL, and one in partitions.
+//! reference and local ones, names that need quotes or are words of SQL, one in partitions, and views over them.
 
+use super::kinds::{KINDS, TYPES};
+use super::relations;
 use super::types::{ALL, T};
 use shardway_shardmap::fnv1a64;
 
@@ -10,6 +12,8 @@ pub enum Kind {
     Sharded,
     Reference,
     Local,
+    /// Not one shard's, nor all of theirs together.
+    Whole,
 }
 
 /// A table as statements see it.
@@ -17,7 +21,9 @@ pub struct Table {
     /// As SQL writes it.
     pub name: &'static str,
     pub kind: Kind,
-    /// Columns and their types. The first two of a sharded table are its key and what tells its rows apart.
+    /// The column that tells its rows apart, if there is one.
+    pub unique: Option<&'static str>,
+    /// Columns and their types. The first of a sharded table is its key.
     pub columns: Vec<(&'static str, T)>,
 }
 
@@ -27,8 +33,12 @@ pub fn tables() -> Vec<Table> {
     use T::*;
     let mut thing = vec![("user_id", Int), ("id", Int)];
     thing.extend(ALL.iter().map(|(name, of, _)| (*name, *of)));
-    let table = |name, kind, columns| Table { name, kind, columns };
-    vec![
+    let mut kind = vec![("user_id", Int), ("id", Int)];
+    kind.extend(
+        KINDS.iter().enumerate().map(|(n, kind)| (kind.column, Other(u8::try_from(n).expect("few kinds")))),
+    );
+    let table = |name, kind, columns| Table { name, kind, unique: Some("id"), columns };
+    let mut all = vec![
         table("thing", Sharded, thing),
         table(
             "item",
@@ -64,18 +74,22 @@ pub fn tables() -> Vec<Table> {
         table("label", Reference, vec![("id", Int), ("label", Text), ("e", Mood), ("parent", Int)]),
         table("spot", Reference, vec![("id", Int), ("name", TextC), ("day", Date), ("user_id", Int)]),
         table("here", Local, vec![("id", Int), ("n", Int), ("t", Text)]),
-    ]
+        table("kind", Sharded, kind),
+    ];
+    all.extend(relations::tables());
+    all
 }
 
 /// CREATE statements, the same for every database.
 pub fn definitions() -> String {
     let columns: Vec<String> = ALL.iter().map(|(name, _, sql)| format!("{name} {sql}")).collect();
+    let kinds: Vec<String> = KINDS.iter().map(|kind| format!("{} {}", kind.column, kind.sql)).collect();
     format!(
         r#"CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TYPE pair AS (x int, y text);
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
-CREATE FUNCTION twice(int8) RETURNS int8 LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+{TYPES}CREATE FUNCTION twice(int8) RETURNS int8 LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE TABLE thing (user_id int, id int, {}, PRIMARY KEY (user_id, id));
 CREATE TABLE item (user_id int8, id int, thing_id int, qty int, note text, made timestamptz, price numeric);
 CREATE INDEX ON item (user_id, qty);
@@ -88,8 +102,10 @@ CREATE TABLE ledger_new PARTITION OF ledger DEFAULT;
 CREATE TABLE label (id int PRIMARY KEY, label text, e mood, parent int);
 CREATE TABLE spot (id int PRIMARY KEY, name text COLLATE "C", day date, user_id int);
 CREATE TABLE here (id int, n int, t text);
+CREATE TABLE kind (user_id int, id int, {});
 "#,
-        columns.join(", ")
+        columns.join(", "),
+        kinds.join(", ")
     )
 }
 
@@ -165,6 +181,14 @@ fn rows() -> Vec<Row> {
         let (user, day) = (i * 3 % 20 + 1, literal(i % 7, T::Date.values()));
         let amount = literal(i % 7, T::Price.values());
         all.push((user.to_string(), format!("INSERT INTO ledger VALUES ({user}, {i}, {day}, {amount});\n")));
+    }
+    for i in 0..36usize {
+        let user = i * 7 % 23 + 1;
+        let values: Vec<String> = (KINDS.iter().enumerate())
+            .map(|(step, kind)| literal((i * 5 + i / 7 + step * 3) % (kind.values.len() + 1), kind.values))
+            .collect();
+        let insert = format!("INSERT INTO kind VALUES ({user}, {i}, {});\n", values.join(", "));
+        all.push((user.to_string(), insert));
     }
     all
 }

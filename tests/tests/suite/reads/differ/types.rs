@@ -48,10 +48,13 @@ pub enum T {
     Tsvector,
     Point,
     Oid,
+    /// One of the rarer types, by its number.
+    Other(u8),
     /// What nothing is done with.
     Vague,
 }
 
+use super::kinds::{Does, KINDS, Kind, NUMBERED};
 use T::*;
 
 /// What columns of the table of all types are called, and their types.
@@ -177,6 +180,7 @@ impl T {
             Tsvector => &["a:1 b:2", "c", ""],
             Point => &["(0,0)", "(3,4)", "(1,1)", "(-2,0.5)", "(0,1)", "(6,8)"],
             Oid => &["1", "4294967295", "16384"],
+            Other(n) => KINDS[usize::from(n)].values,
             Vague => &["1"],
         }
     }
@@ -192,17 +196,29 @@ impl T {
             Varchar => "varchar",
             Bit => "bit(8)",
             Ts => "timestamp",
+            Other(n) => KINDS[usize::from(n)].cast,
             other => ALL.iter().find(|(_, is, _)| *is == other).map_or("text", |(.., name)| name),
         }
     }
 
     /// Whether it has an order, and what is equal is the same.
     pub fn sorts(self) -> bool {
-        !matches!(self, Json | Point | Loose | Counted | Vague)
+        match self {
+            Other(_) => self.does() != Does::Nothing,
+            _ => !matches!(self, Json | Point | Loose | Counted | Vague),
+        }
+    }
+
+    /// Whether two of them can be compared.
+    pub fn has_equality(self) -> bool {
+        self.sorts() || matches!(self, Loose | Counted)
     }
 
     /// Whether it has `max` and `min`.
     pub fn has_max(self) -> bool {
+        if let Other(_) = self {
+            return matches!(self.does(), Does::Tops | Does::Adds);
+        }
         self.sorts()
             && !matches!(
                 self,
@@ -212,7 +228,15 @@ impl T {
 
     /// Whether it adds up.
     pub fn adds(self) -> bool {
-        self.is_number() || matches!(self, Interval | Money)
+        self.is_number() || matches!(self, Interval | Money) || self.does() == Does::Adds
+    }
+
+    /// What can be done with one of the rarer types.
+    fn does(self) -> Does {
+        match self {
+            Other(n) => KINDS[usize::from(n)].does,
+            _ => Does::Nothing,
+        }
     }
 
     /// Whether it is a number that is counted with.
@@ -225,8 +249,28 @@ impl T {
         matches!(self, Text | TextC | TextDe | Varchar | Loose)
     }
 
+    /// Whether it has bounds.
+    pub fn is_range(self) -> bool {
+        match self {
+            Other(n) => KINDS[usize::from(n)].cast.ends_with("range"),
+            _ => matches!(self, Range | NumRange),
+        }
+    }
+
+    /// Whether it is of the database's own making, so that arrays of it have a number of their own.
+    pub fn is_own(self) -> bool {
+        let own = |kind: &Kind| matches!(kind.column, "sh" | "sp") || NUMBERED.contains(&kind.column);
+        match self {
+            Other(n) => own(&KINDS[usize::from(n)]),
+            _ => matches!(self, Mood | Moods | Pair | Domain),
+        }
+    }
+
     /// Whether its binary form has numbers in it that differ from database to database.
     pub fn is_numbered(self) -> bool {
-        matches!(self, Moods | Pair)
+        match self {
+            Other(n) => NUMBERED.contains(&KINDS[usize::from(n)].column),
+            _ => matches!(self, Moods | Pair),
+        }
     }
 }

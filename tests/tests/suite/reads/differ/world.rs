@@ -6,6 +6,7 @@ use std::thread;
 use shardway_tests::{PASSWORD, RawClient, SharedWorld, World, toml};
 
 use super::ask::Pair;
+use super::relations;
 use super::schema::{all_rows, definitions, shard_rows};
 
 /// The numbers of shards.
@@ -34,7 +35,8 @@ fn fill(server: &shardway_tests::cluster::Server, database: &str, shards: usize,
     let locale = if shards % 2 == 1 { "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" } else { "" };
     let create = format!("CREATE DATABASE {database} OWNER app TEMPLATE template0 ENCODING 'UTF8' {locale}");
     server.sql("postgres", &create).unwrap();
-    server.sql(database, &format!("SET ROLE app; {}{rows} ANALYZE;", definitions())).unwrap();
+    let sql = format!("SET ROLE app; {}{rows}{} ANALYZE;", definitions(), relations::definitions());
+    server.sql(database, &sql).unwrap();
 }
 
 /// A database of the proxy for each number of shards, in the place of the harness' own.

@@ -4,16 +4,13 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{BINARY, Ending, Pair, Way, field};
+use crate::writes::seed;
 
 /// Data sets to make up for each test; `SHARDWAY_STATEMENTS` says otherwise.
 const ROUNDS: usize = 60;
 
 fn rounds() -> usize {
     std::env::var("SHARDWAY_STATEMENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS)
-}
-
-fn seed() -> u64 {
-    std::env::var("SHARDWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7)
 }
 
 const VALUES: [&str; 20] = [
@@ -99,7 +96,7 @@ fn in_csv(value: &str, quote: char, escape: char) -> String {
 #[tokio::test]
 async fn text_made_up_at_random() {
     let mut pair = Pair::new().await;
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(seed(7));
     for _ in 0..rounds() {
         let (delimiter, null) = *[('\t', "\\N"), (',', ""), ('|', "null")].choose(&mut rng).unwrap();
         let eol = *["\n", "\r\n", "\r"].choose(&mut rng).unwrap();
@@ -124,7 +121,7 @@ async fn text_made_up_at_random() {
 #[tokio::test]
 async fn csv_made_up_at_random() {
     let mut pair = Pair::new().await;
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(seed(7));
     for _ in 0..rounds() {
         let delimiter = *[',', ';', '|'].choose(&mut rng).unwrap();
         let quote = *['"', '\''].choose(&mut rng).unwrap();
@@ -163,7 +160,7 @@ async fn csv_made_up_at_random() {
 #[tokio::test]
 async fn binary_data_made_up_at_random() {
     let mut pair = Pair::new().await;
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(seed(7));
     for _ in 0..rounds() {
         let mut data = BINARY.to_vec();
         for (note, key, _, extra) in made_rows(&mut rng) {
@@ -196,7 +193,7 @@ fn spoiled(rng: &mut StdRng, row: impl Fn(&mut StdRng, i32) -> String, with: &[&
 #[tokio::test]
 async fn wrong_text_is_refused_in_the_same_words() {
     let mut pair = Pair::new().await;
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(seed(7));
     let mut failed = 0;
     for _ in 0..rounds() * 3 {
         let eol = *["\n", "\r\n", "\r"].choose(&mut rng).unwrap();
@@ -217,7 +214,7 @@ async fn wrong_text_is_refused_in_the_same_words() {
 #[tokio::test]
 async fn wrong_csv_is_refused_in_the_same_words() {
     let mut pair = Pair::new().await;
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(seed(7));
     let mut failed = 0;
     for _ in 0..rounds() * 3 {
         let (eol, escape) = *[("\n", '"'), ("\r\n", '\\'), ("\n", '\\')].choose(&mut rng).unwrap();

@@ -93,6 +93,49 @@ async fn an_empty_table_gives_a_header_and_no_rows() {
 }
 
 #[tokio::test]
+async fn options_of_a_querys_copy_are_what_one_postgres_takes() {
+    let mut pair = Pair::new().await;
+    filled(&mut pair).await;
+    for options in [
+        "(ENCODING 'no-such')",
+        "(HEADER MATCH)",
+        "(HEADER, HEADER)",
+        "(HEADER 2)",
+        "(DELIMITER 'a')",
+        "(DELIMITER E'\\n')",
+        "(NULL 'é\t')",
+        "(QUOTE 'x')",
+        "(FORCE_QUOTE *)",
+        "(FORMAT binary, HEADER)",
+        "(FORMAT csv, QUOTE ',')",
+        "(FORMAT csv, FORCE_NULL (note))",
+        "(FORMAT csv, FORCE_NOT_NULL (note))",
+        "(FORMAT csv, FORCE_QUOTE (note, nothing))",
+        "(FORMAT csv, FORCE_QUOTE (note, note))",
+        "(FORMAT 'Csv')",
+        "(UNHEARD_OF)",
+    ] {
+        for query in
+            ["SELECT note FROM out ORDER BY user_id", "SELECT note, count(*) AS \"é\" FROM out GROUP BY 1"]
+        {
+            let sql = format!("/* é */ COPY ({query}) TO STDOUT {options}");
+            let mut said = Vec::new();
+            for client in [&mut pair.proxy, &mut pair.single] {
+                let reply = client.query(&sql).recv_until_ready().await;
+                let error = reply.error().unwrap_or_else(|| panic!("{sql}: {reply:?}"));
+                said.push((reply.tags(), ['C', 'M', 'P'].map(|field| error.field(field))));
+            }
+            assert_eq!(said[0], said[1], "{sql}");
+        }
+    }
+    // What comes from several shards comes in UTF-8.
+    let sql = "COPY (SELECT note FROM out ORDER BY user_id) TO STDOUT (ENCODING 'LATIN1')";
+    let reply = pair.proxy.query(sql).recv_until_ready().await;
+    assert_eq!(reply.error().and_then(|error| error.field('C')).as_deref(), Some("0A000"), "{reply:?}");
+    pair.same("COPY (SELECT note FROM out ORDER BY user_id) TO STDOUT (ENCODING 'utf-8')").await;
+}
+
+#[tokio::test]
 async fn what_can_not_come_out_says_so_at_once() {
     let mut pair = Pair::new().await;
     filled(&mut pair).await;
