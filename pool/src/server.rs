@@ -345,6 +345,15 @@ impl ServerConn {
         Ok(types)
     }
 
+    /// Has it forget a statement, whatever state its transaction is in. Errors: as [`Self::run`].
+    pub async fn close_statement(&mut self, name: &str) -> Result<(), RunError> {
+        frame::put(&mut self.wire.output, b'C', &[b"S", name.as_bytes(), b"\0"].concat());
+        frame::put(&mut self.wire.output, b'S', b"");
+        self.outstanding += 1;
+        self.wire.flush().await.map_err(|e| RunError::Lost(self.lost(&e)))?;
+        self.drain().await
+    }
+
     /// Reads to the last outstanding ReadyForQuery.
     pub async fn drain(&mut self) -> Result<(), RunError> {
         self.drain_into(&mut |_, _| {}).await

@@ -249,6 +249,7 @@ impl Door {
 
     /// An error: what was asked behind it, up to a Sync, has no answers.
     fn failed(&mut self) {
+        self.pass_over_copies();
         // What a Sync commits may fail: then it is answered all the same.
         if matches!(self.asked.front(), Some(Asked::Query | Asked::Sync) | None) {
             return;
@@ -262,6 +263,13 @@ impl Door {
             self.asked.pop_front();
         }
         self.skips = true;
+    }
+
+    /// The end of data that was copied has no answer of its own.
+    fn pass_over_copies(&mut self) {
+        while matches!(self.asked.front(), Some(Asked::EndOfCopy)) {
+            self.asked.pop_front();
+        }
     }
 
     /// While data is copied in, a Sync is passed over.
@@ -281,6 +289,9 @@ impl Door {
                 break;
             }
         }
+        self.pass_over_copies();
+        // Nothing is left that could be passed over.
+        self.skips &= !self.asked.is_empty();
         self.columns = Columns::default();
         self.copied = None;
         // Behind the transaction there are none; what has been bound since is of the next one.
@@ -337,7 +348,9 @@ impl Door {
     fn copy_on(&mut self, output: &mut Buffer) {
         let n = self.copying.min(output.len() - self.checked);
         let Some(copied) = &mut self.copied else {
-            self.passing = std::mem::take(&mut self.copying);
+            // The server takes no more of it, and its header is gone.
+            output.cut(self.checked, n);
+            self.copying -= n;
             return;
         };
         copied.take(&output.filled()[self.checked..self.checked + n]);

@@ -450,10 +450,10 @@ impl Builder<'_> {
             let settled =
                 self.views == 0 && all_pinned && !self.scan.literals.is_empty() && pins.iter().all(same);
             let across = match (statement, &written.table) {
-                (Statement::Query(query), None) if !settled => Some(
+                (Statement::Query(query), None) if !settled => Some(does_nothing(traits).and_then(|()| {
                     self.across(query, group, found)
-                        .or_else(|_| self.gather(query, group, None, analyzer, traits)),
-                ),
+                        .or_else(|_| self.gather(query, group, None, analyzer, traits))
+                })),
                 (_, Some(_)) if !settled && !written.on_one => Some(spread(&written)),
                 _ => None,
             };
@@ -632,6 +632,20 @@ fn analyze(
         Statement::Merge(merge) => (Access::Write, dml::merge(analyzer, merge)?),
         _ => return Err(Refusal::unsupported("this statement is not supported across shards yet")),
     })
+}
+
+/// Refuses functions that do something: shards may be asked again for what they were to read at one moment.
+fn does_nothing(traits: &Traits) -> Result<(), Refusal> {
+    let acts = |name: &&String| {
+        matches!(name.as_str(), "pg_notify" | "pg_logical_emit_message" | "loread" | "lowrite")
+            || name.starts_with("lo_")
+    };
+    match traits.functions.iter().find(acts) {
+        Some(name) => Err(Refusal::unsupported(format!(
+            "function {name} for rows of several shards is not supported: select the rows, and call it for each"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn one_group(found: &Found) -> Result<GroupId, Refusal> {

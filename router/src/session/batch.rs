@@ -12,7 +12,7 @@ use crate::sql::command::Command;
 use shardway_pool::buffer::Buffer;
 use shardway_pool::frame::{self, HEADER};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// What a message of a batch asks for. `at` is the message's place in the batch.
@@ -394,6 +394,7 @@ impl Session {
             may_hint: planned.may_hint,
             parse_tail: tail.into(),
             served: Arc::default(),
+            parameters: OnceLock::new(),
         });
         if named {
             self.proxy.statements.add(&statement);
@@ -485,6 +486,7 @@ impl Session {
             parse_tail: statement.parse_tail.clone(),
             told,
             served: statement.served.clone(),
+            parameters: statement.parameters.clone(),
         });
         if here.get(name).is_none() {
             self.name_statement(name, renewed.clone());

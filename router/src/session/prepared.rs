@@ -37,6 +37,17 @@ pub struct Prepared {
     pub told: Option<Box<Told>>,
     /// What servers hold of it: shared by all that have its number.
     pub served: Arc<Served>,
+    /// Its parameters' types, those that were inferred with them, once an EXECUTE had to know.
+    pub parameters: OnceLock<Box<[ParameterType]>>,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Debug)]
+pub struct ParameterType {
+    /// Its object id on the server that was asked.
+    pub oid: u32,
+    /// As it is written.
+    pub name: Box<str>,
 }
 
 /// A text that servers are given in the place of the client's own.
@@ -92,6 +103,7 @@ impl Prepared {
             parse_tail: self.parse_tail.clone(),
             told: self.told.clone(),
             served: Arc::new(Served { shape: shape.into(), ..Served::default() }),
+            parameters: self.parameters.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Session;
 use super::batch::{Item, Reread};
-use super::prepared::Prepared;
+use super::prepared::{ParameterType, Prepared};
 use super::servers::refused;
 use super::simple::{Failure, Ready};
 use super::transaction::Answer;
@@ -23,6 +23,9 @@ use std::sync::Arc;
 
 /// Object ids from here on are given by each server for itself.
 const FIRST_OWN_OID: u32 = 16384;
+
+/// What servers know arguments by, for as long as they are worked out.
+const NAME: &str = "\"shardway arguments\"";
 
 /// What an EXECUTE was asked for with.
 struct Asked<'a> {
@@ -262,50 +265,50 @@ impl Session {
         }
     }
 
-    /// Arguments as parameters take them; expressions are worked out by a server, once, as in Postgres.
+    /// Arguments as parameters take them: what is more than a string is assigned to the parameters' types, and expressions are
+    /// worked out, by a server, once, as in Postgres.
     async fn arguments(
         &mut self,
         texts: &[&str],
         statement: &Prepared,
     ) -> Result<Vec<Option<String>>, Failure> {
-        const INTEGERS: [u32; 3] = [20, 21, 23];
-        let mut types = statement.types.to_vec();
-        types.resize(texts.len(), 0);
-        let rounds: Vec<bool> = texts.iter().map(|text| Argument::has_fraction(text)).collect();
-        if types.iter().zip(&rounds).any(|(oid, rounds)| *rounds && *oid == 0) {
-            let inferred = self.inferred_types(statement).await?;
-            for (oid, inferred) in types.iter_mut().zip(inferred) {
-                *oid = if *oid == 0 && INTEGERS.contains(&inferred) { inferred } else { *oid };
+        let read: Vec<Argument> = texts.iter().map(|text| Argument::of(text)).collect();
+        let is_untyped = |argument: &Argument| matches!(argument, Argument::Null | Argument::Text(_));
+        if read.iter().all(is_untyped) {
+            return Ok(read.into_iter().map(|argument| taken(argument, 0).flatten()).collect());
+        }
+        let types = match statement.parameters.get() {
+            Some(types) => types.clone(),
+            None => {
+                let types: Box<[_]> = self.parameter_types(statement).await?.into();
+                let _ = statement.parameters.set(types.clone());
+                types
             }
-        }
-        let mut values = Vec::with_capacity(texts.len());
-        let mut open = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            let integer = types.get(at).is_some_and(|oid| INTEGERS.contains(oid));
-            values.push(match Argument::of(text) {
-                Argument::Text(value) if !(integer && rounds[at]) => Some(value),
-                Argument::Null => None,
-                Argument::Text(_) | Argument::Expression => {
-                    open.push(at);
-                    None
-                }
-            });
-        }
-        if open.is_empty() {
-            return Ok(values);
-        }
-        let names = self.type_names(&types).await?;
-        let column = |at: &usize| match names.get(*at) {
-            Some(Some(name)) => format!("CAST({} AS {name})", texts[*at]),
-            _ => texts[*at].to_owned(),
         };
-        let sql = format!("SELECT {}", open.iter().map(column).collect::<Vec<_>>().join(", "));
-        self.check_arguments(&sql)?;
-        let row = self.one_row(&sql).await?;
-        for (at, value) in open.into_iter().zip(row) {
-            values[at] = value;
+        let oid = |at: usize| types.get(at).map_or(0, |kind: &ParameterType| kind.oid);
+        let values: Vec<_> = read.into_iter().enumerate().map(|(at, a)| taken(a, oid(at))).collect();
+        if values.iter().all(Option::is_some) || types.len() != texts.len() {
+            return Ok(values.into_iter().map(Option::flatten).collect());
         }
-        Ok(values)
+        self.check_arguments(&format!("SELECT {}", texts.join(", ")))?;
+        self.assigned_arguments(texts, &types).await
+    }
+
+    /// What a server makes of arguments that are assigned to parameters.
+    async fn assigned_arguments(
+        &mut self,
+        texts: &[&str],
+        types: &[ParameterType],
+    ) -> Result<Vec<Option<String>>, Failure> {
+        let names: Vec<_> = types.iter().map(|kind| &*kind.name).collect();
+        let numbers: Vec<_> = (1..=texts.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "PREPARE {NAME} ({}) AS SELECT {};EXECUTE {NAME}({});DEALLOCATE {NAME}",
+            names.join(", "),
+            numbers.join(", "),
+            texts.join(", ")
+        );
+        self.one_row(&sql).await
     }
 
     /// Refuses arguments that mean anything on another server than on this one, or leave something there. Postgres takes
@@ -360,23 +363,26 @@ impl Session {
         Ok(oids)
     }
 
-    /// The types of all of a statement's parameters, as a server finds them.
-    async fn inferred_types(&mut self, statement: &Prepared) -> Result<Vec<u32>, Failure> {
-        const NAME: &str = "\"shardway arguments\"";
+    /// The types of a statement's parameters: those that were declared, and those that Postgres finds for the others.
+    async fn parameter_types(&mut self, statement: &Prepared) -> Result<Vec<ParameterType>, Failure> {
         let declared = self.type_names(&statement.types).await?;
         let declared: Vec<String> =
             declared.into_iter().map(|name| name.unwrap_or_else(|| "unknown".to_owned())).collect();
         let list = if declared.is_empty() { String::new() } else { format!("({})", declared.join(", ")) };
-        let ask = "SELECT pg_catalog.unnest(parameter_types)::pg_catalog.oid FROM pg_catalog.pg_prepared_statements \
-                   WHERE name = 'shardway arguments'";
+        let ask = "SELECT t::pg_catalog.oid, pg_catalog.format_type(t, -1) FROM pg_catalog.pg_prepared_statements, \
+                   pg_catalog.unnest(parameter_types) WITH ORDINALITY AS u (t, n) \
+                   WHERE name = 'shardway arguments' ORDER BY n";
         let sql = format!("PREPARE {NAME} {list} AS {}\n;{ask};DEALLOCATE {NAME}", statement.text);
         let shard = super::decide::first_shard(super::decide::plan_group(&statement.plan));
         let index = self.acquire(shard, Access::ReadPrimary).await?;
         let asked = self.servers[index].lease.rows(&sql).await;
         self.release();
         let rows = asked.map_err(|error| refused(&error))?;
-        let oid = |row: Vec<Option<String>>| row.into_iter().next().flatten()?.parse().ok();
-        Ok(rows.into_iter().map(|row| oid(row).unwrap_or_default()).collect())
+        let kind = |row: Vec<Option<String>>| {
+            let mut row = row.into_iter().flatten();
+            Some(ParameterType { oid: row.next()?.parse().ok()?, name: row.next()?.into() })
+        };
+        Ok(rows.into_iter().filter_map(kind).collect())
     }
 
     /// How types are written; `None` for one that was not declared.
@@ -399,7 +405,13 @@ impl Session {
         if sql.to_ascii_lowercase().contains("advisory") {
             self.servers[index].doubt();
         }
-        let asked = self.servers[index].lease.rows(sql).await;
+        let mut asked = self.servers[index].lease.rows(sql).await;
+        if asked.is_err()
+            && sql.contains(NAME)
+            && let Err(lost) = self.servers[index].lease.close_statement(NAME.trim_matches('"')).await
+        {
+            asked = Err(lost);
+        }
         self.release();
         let rows = asked.map_err(|error| refused(&error))?;
         Ok(rows.into_iter().next().unwrap_or_default())
@@ -408,6 +420,28 @@ impl Session {
     /// PREPARE's answer.
     pub(super) fn answer_prepare(&mut self) {
         self.answer(Answer::Tag("PREPARE"));
+    }
+}
+
+/// What a parameter of this type takes for an argument; `None`: a server has to say.
+fn taken(argument: Argument, oid: u32) -> Option<Option<String>> {
+    const INT2: u64 = i16::MAX as u64;
+    const INT4: u64 = i32::MAX as u64;
+    const INT8: u64 = i64::MAX as u64;
+    match argument {
+        Argument::Null => Some(None),
+        Argument::Text(value) => Some(Some(value)),
+        Argument::Integer(number) => {
+            // int2, int4 and int8, float8 and numeric, text and varchar.
+            let fits = match oid {
+                21 => number <= INT2,
+                23 => number <= INT4,
+                20 | 701 | 1700 | 25 | 1043 => number <= INT8,
+                _ => false,
+            };
+            fits.then(|| Some(number.to_string()))
+        }
+        Argument::Expression => None,
     }
 }
 

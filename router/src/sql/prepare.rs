@@ -31,8 +31,10 @@ pub struct Execute<'a> {
 pub enum Argument {
     /// NULL.
     Null,
-    /// A constant, in the form that a parameter takes as text.
+    /// A string, of no type yet, in the form that a parameter takes as text.
     Text(String),
+    /// A number without a sign or a fraction: an integer of Postgres', which is to be assigned.
+    Integer(u64),
     /// An expression: for a server.
     Expression,
 }
@@ -63,12 +65,6 @@ impl<'a> Execute<'a> {
 }
 
 impl Argument {
-    /// Whether a number with a fraction is in it, which an assignment to an integer rounds.
-    pub fn has_fraction(text: &str) -> bool {
-        let mut scan = Scan::default();
-        scan.run(text).is_ok() && scan.literals.iter().any(|literal| literal.kind == LiteralKind::Decimal)
-    }
-
     /// Reads one.
     pub fn of(text: &str) -> Self {
         if text.eq_ignore_ascii_case("null") {
@@ -80,11 +76,7 @@ impl Argument {
             _ => None,
         });
         match constant.flatten() {
-            // As Postgres would write it, should the parameter be a text.
-            Some((LiteralKind::Integer, digits)) => match digits.parse::<u64>() {
-                Ok(number) => Self::Text(number.to_string()),
-                Err(_) => Self::Expression,
-            },
+            Some((LiteralKind::Integer, digits)) => digits.parse().map_or(Self::Expression, Self::Integer),
             Some((kind, token)) => {
                 string_value(kind, token).map_or(Self::Expression, |value| Self::Text(value.into_owned()))
             }
@@ -170,7 +162,7 @@ mod tests {
     fn constants_are_known_by_their_text() {
         let text = |text: &str| Argument::Text(text.into());
         assert_eq!(Argument::of("'it''s'"), text("it's"));
-        assert_eq!(Argument::of("007"), text("7"));
+        assert_eq!(Argument::of("007"), Argument::Integer(7));
         assert_eq!(Argument::of("NULL"), Argument::Null);
         for expression in ["-5", "1.5", "true", "1 + 1", "'a' || 'b'", "E'\\n'", "now()"] {
             assert_eq!(Argument::of(expression), Argument::Expression, "{expression}");

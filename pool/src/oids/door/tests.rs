@@ -316,6 +316,34 @@ fn copied_values_change_sides_however_their_data_is_cut() {
 }
 
 #[test]
+fn an_error_behind_a_copy_leaves_what_follows_as_it_was() {
+    let mut door = door();
+    out(&mut door, &[message(b'Q', b"COPY\0")]);
+    heard(&mut door, &[message(b'G', &[0, 0, 0])], 100);
+    out(&mut door, &[message(b'd', b"1\n"), message(b'c', b"")]);
+    heard(&mut door, &[said(b'C'), said(b'Z')], 100);
+    out(&mut door, &[message(b'Q', b"SELECT nosuch\0")]);
+    heard(&mut door, &[said(b'E'), said(b'Z')], 100);
+    assert_eq!(out(&mut door, &[parse("s", &[16400])]), parse("s", &[20000]));
+}
+
+#[test]
+fn behind_data_that_is_not_taken_any_more_messages_stay_whole() {
+    let mut door = door();
+    door.expect_copy([16401].into());
+    out(&mut door, &[message(b'Q', b"COPY\0")]);
+    heard(&mut door, &[message(b'G', &[1, 0, 1, 0, 1])], 100);
+    let data = message(b'd', &copied(&array(16400)));
+    let mut output = Buffer::default();
+    output.extend(&data[..20]);
+    rest(&mut door, &mut output);
+    heard(&mut door, &[said(b'E'), said(b'Z')], 100);
+    output.extend(&data[20..]);
+    output.extend(&message(b'Q', b"SELECT\0"));
+    assert_eq!(rest(&mut door, &mut output), message(b'Q', b"SELECT\0"));
+}
+
+#[test]
 fn values_that_a_server_copies_out_change_sides() {
     for piece in [1, 50, 1000] {
         let mut door = door();

@@ -152,6 +152,8 @@ async fn what_is_not_proven_is_refused() {
         "SELECT count(DISTINCT a), pg_relation_size('sale') FROM sale",
         "SELECT count(DISTINCT s.a) FROM sale s, pg_class c",
         "SELECT count(DISTINCT a), pg_notify('x', 'y') FROM sale",
+        "SELECT pg_notify('x', c) FROM sale",
+        "SELECT lo_create(0) FROM sale ORDER BY id",
         "SELECT count(DISTINCT a), query_to_xml('SELECT 1', true, true, '') FROM sale",
         "SELECT count(*) FROM sale, pg_cursors",
     ])

@@ -13,6 +13,7 @@ CREATE TABLE cast_to (user_id int PRIMARY KEY, t text);
 CREATE TABLE declared (user_id int, t text);
 CREATE TABLE alone (user_id int, n int);
 CREATE TABLE rounded (user_id int, n numeric, t text);
+CREATE TABLE typed (user_id text, f float8, n numeric, b bool, t text, i int2);
 CREATE TABLE parent (user_id int, n int);
 CREATE TABLE heir () INHERITS (parent);
 CREATE TABLE counted (user_id int, id int GENERATED ALWAYS AS IDENTITY, n int);
@@ -204,6 +205,45 @@ async fn copied_rows_are_frozen_in_tables_of_their_own_transaction() {
     }
     all_at_home(&WORLD, "frozen");
     copies_are_the_same(&WORLD, "frozen_label");
+}
+
+#[tokio::test]
+async fn arguments_are_assigned_to_what_a_statement_takes() {
+    let mut pair = Pair::of(&WORLD).await;
+    for sql in [
+        "PREPARE put AS INSERT INTO typed VALUES ($1, $2, $3, $4, $5, $6) RETURNING *",
+        "PREPARE find AS SELECT * FROM typed WHERE user_id = $1 ORDER BY f",
+        "PREPARE among AS SELECT count(*) FROM odd WHERE user_id = ANY ($1)",
+        "PREPARE cast_to AS SELECT $1::text, $2::float8, $3::numeric",
+    ] {
+        pair.both(sql).await;
+    }
+    for sql in [
+        "EXECUTE put('3  '::char(3), 0.1::float4, 0.1::float8 + 0.2::float8, true, 1 = 1, 7)",
+        "EXECUTE put(3, 3, 1::float8 / 3, 1 < 0, inet '10.0.0.1', 7::bigint)",
+        "EXECUTE put(1 + 2, '7', 007, NULL, 007, -7)",
+        "EXECUTE put('3', 1, 1, 1, 1, 1)",
+        "EXECUTE put('3', 1, 1, true, 1, 40000)",
+        "EXECUTE put('3', '2000-01-01'::date, 1, true, 1, 1)",
+        "EXECUTE find('3  '::char(3))",
+        "EXECUTE find(3)",
+        "EXECUTE among(array['1', '5'])",
+        "EXECUTE among(array[4, 5])",
+        "EXECUTE cast_to(true, 0.1::float4, 0.1::float8 + 0.2::float8)",
+        "EXECUTE cast_to(1, 2, 3)",
+    ] {
+        // Once more: what was in the way of an error is gone.
+        for _ in 0..2 {
+            same(&mut pair, sql, Way::Simple).await;
+        }
+    }
+    pair.both("BEGIN").await;
+    same(&mut pair, "EXECUTE put('3', 1, 1, 1, 1, 1)", Way::Simple).await;
+    same(&mut pair, "EXECUTE find(3)", Way::Simple).await;
+    pair.both("ROLLBACK").await;
+    same(&mut pair, "EXECUTE find(1 + 2)", Way::Simple).await;
+    holds_the_same(&mut pair, "typed").await;
+    all_at_home(&WORLD, "typed");
 }
 
 #[tokio::test]
