@@ -88,7 +88,7 @@ async fn a_client_that_owes_a_sync_moves_when_it_has_sent_it() {
     }
     proxy.reconfigure(TWO_IN_USE);
     proxy.sighup();
-    proxy.wait_for_log("worker_use");
+    soon("both workers to be in use", async || (clients_by_worker(&proxy).len() == 2).then_some(())).await;
     let other = proxy.connect("app").await;
     assert_eq!(value(&other, "SELECT 1").await, "1");
     for raw in &mut all {
